@@ -1,0 +1,1 @@
+"""Configuration: one immutable `Config`, two loaders, problems with file, line and key."""

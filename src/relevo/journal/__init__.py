@@ -1,0 +1,1 @@
+"""Events of mail: values, and the mail log that renders them."""

@@ -1,0 +1,123 @@
+"""What happens to mail, as values.
+
+One value serves three readers: the history in the store (`relevo trace`), the mail log (chasquid's
+lines or JSON) and the terminal of `relevo demo`. Times are seconds since the epoch, UTC. Addresses
+are in plain form (`Address.plain`; the null reverse-path is `<>`), unescaped: renderers escape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Outcome(Enum):
+    """How an attempt ended for a recipient."""
+
+    DELIVERED = "delivered"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A listener is open."""
+
+    time: float
+    address: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """A login was tried."""
+
+    time: float
+    client: str  # ip:port, [ip]:port
+    user: str
+    succeeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A command or message was refused. Parts not known yet are None or empty."""
+
+    time: float
+    client: str
+    reverse_path: str | None
+    forward_paths: tuple[str, ...]
+    code: int
+    enhanced: str
+    reason: str
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message was answered 250 (or is a DSN of ours: client "")."""
+
+    time: float
+    message_id: str
+    client: str
+    reverse_path: str
+    forward_paths: tuple[str, ...]
+    size: int
+    protocol: str = ""  # ESMTPSA …
+    auth: str = ""
+    tls: str = ""  # "TLS-1.3 TLS_AES_128_GCM_SHA256"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """One recipient was tried."""
+
+    time: float
+    message_id: str
+    reverse_path: str
+    target: str  # final address, or the pipe's command
+    original: str  # the forward-path it came from
+    outcome: Outcome
+    route: str  # "maildir", "mda", "pipe", "mx:example.org" …
+    detail: str = ""  # the error, or what the next hop said
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A round is over and something is left to try again."""
+
+    time: float
+    message_id: str
+    reverse_path: str
+    next_in: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to do for the message."""
+
+    time: float
+    message_id: str
+    reverse_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class DsnSent:
+    """A delivery status notification was queued for the message."""
+
+    time: float
+    message_id: str
+    dsn_id: str
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAction:
+    """Somebody changed the queue by hand (retry, drop)."""
+
+    time: float
+    message_id: str
+    action: str
+
+
+Event = Listening | Authenticated | Rejected | Accepted | Attempted | Waiting | Done | DsnSent | OperatorAction

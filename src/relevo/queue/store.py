@@ -1,0 +1,193 @@
+"""The store: what the queue promises, independent of its engine.
+
+Each method is one transaction and says what survives a crash after it. Methods that write return
+an awaitable that is done when the effect is *durable*; many callers share one commit. Time is an
+argument, ids come from the caller, and no policy lives here: when to try again is decided by
+`relevo.queue.schedule`.
+
+A **message** is an envelope with its content. Its recipients are grouped in **units**, one per
+(message, route): what one attempt serves. A unit is *waiting* (due at a time), *leased* (owned by a
+worker that is trying it) or gone. A message goes with its last unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NewType, Protocol
+
+from relevo.journal.events import Event
+
+MessageId = NewType("MessageId", str)
+
+
+class TargetKind(Enum):
+    """What a queued recipient is."""
+
+    MAIL = "mail"
+    PIPE = "pipe"
+    VIA = "via"
+
+
+class RecipientState(Enum):
+    """Where a recipient stands. DELIVERED and FAILED are final."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRecipient:
+    """One expanded recipient of a message and its state."""
+
+    kind: TargetKind
+    target: str  # Address as text, or the pipe's words joined by blanks
+    original: str  # the forward-path as accepted
+    servers: tuple[str, ...] = ()  # via
+    notify: tuple[str, ...] = ()  # NOTIFY keywords, empty: default
+    orcpt: str = ""
+    state: RecipientState = RecipientState.PENDING
+    detail: str = ""  # last error, or the last reply
+    status: str = ""  # last enhanced status code
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What travels beside a message."""
+
+    reverse_path: str  # Address as text; "" is the null reverse-path
+    body: str = ""  # BODY= as given
+    smtputf8: bool = False
+    ret: str = ""
+    envid: str = ""
+    auth: str = ""  # who submitted it; "" for mail from outside
+    is_dsn: bool = False
+
+
+class Content(Protocol):
+    """A whole message: head (our trace fields and the header block) and body, CRLF lines.
+
+    Blocking; large content is read in a thread.
+    """
+
+    @property
+    def size(self) -> int: ...
+    def chunks(self) -> Iterator[bytes]:
+        """The octets in pieces of at most 256 KiB."""
+    def first(self, octets: int) -> bytes:
+        """The first octets, at most as many as asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryContent:
+    """A message held in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def chunks(self) -> Iterator[bytes]:
+        yield self.data
+
+    def first(self, octets: int) -> bytes:
+        return self.data[:octets]
+
+
+@dataclass(frozen=True, slots=True)
+class NewUnit:
+    """Recipients of one route. `due`: first try; leased at once when the store is told so."""
+
+    route: str
+    recipients: tuple[QueuedRecipient, ...]
+    due: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be accepted, all or nothing: content, units and the event that tells of it."""
+
+    id: MessageId
+    created: float
+    envelope: Envelope
+    content: Content  # MemoryContent, or what SpoolWriter.finish returned
+    units: tuple[NewUnit, ...]
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A leased unit, ready to be tried."""
+
+    message_id: MessageId
+    route: str
+    number: int  # of the unit within its message, from 0
+    created: float  # of the message
+    attempts: int  # before this one
+    envelope: Envelope
+    recipients: tuple[QueuedRecipient, ...]  # all of the unit, the final ones too
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """What an attempt did to a unit. `due` None: nothing is left to try, the unit goes."""
+
+    unit: Unit
+    recipients: tuple[QueuedRecipient, ...]
+    due: float | None
+    events: tuple[Event, ...] = ()
+    dsns: tuple[NewMessage, ...] = field(default=())  # commit together with the result
+
+
+class StoreFailed(Exception):
+    """The store could not make it durable; nothing of it will be visible later. → 451."""
+
+
+class SpoolWriter(Protocol):
+    """Takes the body of a message too large for memory while it arrives."""
+
+    def write(self, data: bytes) -> None:
+        """Queue octets for the spool thread; raises StoreFailed after an earlier failure."""
+    @property
+    def pending(self) -> int:
+        """Octets handed over and not yet written: stop reading from the client above 1 MiB."""
+    async def drained(self) -> None:
+        """Wait until `pending` is below 256 KiB."""
+    def finish(self, head: bytes) -> Content:
+        """Head in front of what was written: content for `Store.add`. Synced by add, not here."""
+    def abort(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A waiting message, for lists."""
+
+    id: MessageId
+    created: float
+    size: int
+    envelope: Envelope
+    units: tuple[tuple[str, float | None, int, tuple[QueuedRecipient, ...]], ...]  # route, due (None: leased), attempts
+
+
+class Store(Protocol):
+    """The durable queue, as one worker sees it."""
+
+    async def add(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
+        """Durable on return: the 250 depends on it. With `lease`, the units are owned by this worker."""
+    def spool(self) -> SpoolWriter: ...
+    async def lease(self, *, now: float, limit: int) -> tuple[Unit, ...]:
+        """Own up to `limit` units that are due, oldest due first."""
+    async def finish(self, result: UnitResult) -> None:
+        """Outcomes, the next try, history and DSNs: one transaction; the lease ends."""
+    async def release_all(self) -> None:
+        """Give back every unit of this worker (shutdown)."""
+    def record(self, event: Event) -> None:
+        """Write history in the next batch; may be lost in a crash, never delays anybody."""
+    async def next_due(self) -> float | None: ...
+    async def waiting(self) -> int:
+        """Messages in the queue (cached, at most a second old)."""
+    async def close(self) -> None: ...
