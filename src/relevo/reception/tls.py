@@ -1,0 +1,108 @@
+"""TLS inside our own protocol class, on `ssl.MemoryBIO`.
+
+Why not asyncio's layer: it costs 24–278 KiB a connection where this costs 17.5, and with it
+decrypted data may arrive before `start_tls` returns. Here the order is ours: the first decrypted
+octet is seen only after the session was told that TLS is up.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RECORD = 16384  # octets; the largest TLS record (RFC 8446 §5.1)
+_VERSION_NAMES = {"TLSv1.2": "TLS-1.2", "TLSv1.3": "TLS-1.3"}
+
+
+class TlsFailed(Exception):
+    """The handshake or a record is broken: drop the connection and every buffer."""
+
+
+class TlsClosed(Exception):
+    """The peer ended TLS in order (close_notify)."""
+
+
+class TlsLayer:
+    """Server side of one TLS connection; octets in, octets out, no I/O."""
+
+    __slots__ = ("_incoming", "_object", "_outgoing", "is_up")
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.is_up = False
+
+    def receive(self, data: bytes) -> None:
+        """Ciphertext from the peer; then call `handshake` or `plaintext`."""
+        self._incoming.write(data)
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True once TLS is up. Raises TlsFailed."""
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except (ssl.SSLError, OSError, ValueError) as error:
+            raise TlsFailed(str(error)) from error
+        self.is_up = True
+        return True
+
+    def plaintext(self) -> Iterator[bytes]:
+        """What the received records hold. Raises TlsFailed, TlsClosed."""
+        while True:
+            try:
+                data = self._object.read(_RECORD)
+            except ssl.SSLWantReadError:
+                return
+            except ssl.SSLZeroReturnError as error:
+                raise TlsClosed from error
+            except (ssl.SSLError, OSError, ValueError) as error:
+                raise TlsFailed(str(error)) from error
+            if not data:
+                raise TlsClosed
+            yield data
+
+    def send(self, data: bytes) -> None:
+        """Plaintext for the peer; its ciphertext is in `take_output`. Raises TlsFailed."""
+        try:
+            self._object.write(data)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            raise TlsFailed(str(error)) from error
+
+    def take_output(self) -> bytes:
+        """Ciphertext to be written to the peer now."""
+        return self._outgoing.read()
+
+    def end(self) -> None:
+        """Queue close_notify; the answer is not waited for."""
+        try:
+            self._object.unwrap()
+        except (ssl.SSLError, OSError, ValueError):
+            return
+
+    @property
+    def server_name(self) -> str:
+        """The name that the client asked for by SNI and a certificate of ours has, or ""."""
+        return str(getattr(self._object, "chosen_name", ""))
+
+    @property
+    def version(self) -> str:
+        """`TLS-1.3` or `TLS-1.2`."""
+        version = self._object.version() or ""
+        return _VERSION_NAMES.get(version, version)
+
+    @property
+    def cipher(self) -> str:
+        """Name of the cipher suite, as OpenSSL says it."""
+        cipher = self._object.cipher()
+        return cipher[0] if cipher else ""
+
+    def channel_binding(self) -> bytes | None:
+        """tls-unique data for SCRAM-…-PLUS (RFC 5929); None on TLS 1.3, which has none."""
+        if self._object.version() == "TLSv1.3":
+            return None
+        return self._object.get_channel_binding("tls-unique")

@@ -1,0 +1,44 @@
+"""The mail transaction of a session: envelope and message as far as they are known.
+
+All policy state lives here and never in the connection, so that dropping the transaction resets
+everything (RFC 5321 §4.1.1.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relevo.mail import Address
+    from relevo.reception.arriving import ArrivingMessage
+    from relevo.smtp import MailParameters, RcptParameters
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRecipient:
+    """A forward-path answered 250, in stored form."""
+
+    address: Address
+    parameters: RcptParameters
+
+
+@dataclass(slots=True)
+class Transaction:
+    """From MAIL to the answer behind the message."""
+
+    reverse_path: Address
+    parameters: MailParameters
+    recipients: list[AcceptedRecipient] = field(default_factory=list)
+    message: ArrivingMessage | None = None
+
+    def drop(self) -> None:
+        """Free what the transaction holds."""
+        if self.message is not None:
+            self.message.drop()
+            self.message = None
+
+    @property
+    def forward_paths(self) -> tuple[str, ...]:
+        """The recipients in plain form, for events."""
+        return tuple([recipient.address.plain for recipient in self.recipients])
