@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from relevo.mail.address import Address
+if TYPE_CHECKING:
+    from relevo.mail.address import Address
 
 
 class Existence(Enum):
