@@ -17,7 +17,9 @@ from functools import lru_cache
 import idna
 from precis_i18n import get_profile
 
-_DOT_STRING = re.compile(r"[^\s()<>\[\]:;@\\,\".\x00-\x1f\x7f]+(?:\.[^\s()<>\[\]:;@\\,\".\x00-\x1f\x7f]+)*")
+_DOT_STRING = re.compile(
+    r"[^\s()<>\[\]:;@\\,\".\x00-\x1f\x7f]+(?:\.[^\s()<>\[\]:;@\\,\".\x00-\x1f\x7f]+)*"
+)
 _ASCII_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _USERNAME = get_profile("UsernameCaseMapped")
 
