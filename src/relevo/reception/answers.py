@@ -53,6 +53,7 @@ SHUTTING_DOWN = Answer(421, "4.3.2", "The server is shutting down, try again lat
 IDLE_TOO_LONG = Answer(421, "4.4.2", "Nothing was received for too long")
 TOO_SLOW = Answer(421, "4.4.2", "The message arrives too slowly")
 LIVED_TOO_LONG = Answer(421, "4.4.2", "The connection is open for too long, connect again")
+TOO_MANY_CONNECTIONS = Answer(421, "4.7.0", "Try again later")
 INTERNAL_ERROR = Answer(421, "4.3.0", "Something went wrong here, try again later")
 
 

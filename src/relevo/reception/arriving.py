@@ -61,21 +61,17 @@ class ArrivingMessage:
         """Where the body goes; None while the message is small."""
         return self._spool
 
-    def whole(self) -> bytes:
-        """All octets of a message that stayed in memory."""
-        return b"".join(self._chunks)
+    def start(self) -> bytes:
+        """The octets that are in memory: the whole message, or its head and blank line."""
+        return self._head if self._spool is not None else b"".join(self._chunks)
 
-    @property
-    def head(self) -> bytes:
-        """Header block and blank line of a message whose body is in the spool."""
-        return self._head
-
-    def content(self, head: bytes) -> Content:
-        """What the store takes, with `head` (trace fields and header block) in front."""
+    def content(self, start: bytes) -> Content:
+        """What the store takes, with `start` in the place of `start()`."""
         if self._spool is not None:
             spool, self._spool = self._spool, None
-            return spool.finish(head)
-        return MemoryContent(head)
+            return spool.finish(start)
+        self._chunks.clear()
+        return MemoryContent(start)
 
     def drop(self) -> None:
         """Forget everything."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from relevo.smtp import SessionSettings
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from relevo.journal import Event
     from relevo.queue import MessageId, Store, Unit
     from relevo.reception.admission import Gate
-    from relevo.smtp import SessionSettings
 
 
 class Mode(Enum):
@@ -55,4 +56,31 @@ class Services:
     new_id: Callable[[], MessageId]
     is_queue_full: Callable[[], bool]
     is_draining: bool = False
-    settings: dict[tuple[Mode, bool, str], SessionSettings] = field(default_factory=dict)
+    _settings: dict[tuple[Mode, str], SessionSettings] = field(default_factory=dict)
+
+    def session_settings(self, mode: Mode, server_name: str) -> SessionSettings:
+        """What a listener offers to a client that asked for `server_name` by SNI ("": none)."""
+        found = self._settings.get((mode, server_name))
+        if found is None:
+            found = self._settings[mode, server_name] = self._make_settings(mode, server_name)
+        return found
+
+    def _make_settings(self, mode: Mode, server_name: str) -> SessionSettings:
+        config = self.config
+        return SessionSettings(
+            hostname=server_name or config.hostname,
+            max_size=config.smtp.max_message_size,
+            requires_auth=mode.requires_auth,
+            offers_starttls=self.tls_context is not None,
+            offers_chunking=config.smtp.chunking,
+            offers_binarymime=config.smtp.binarymime,
+            offers_dsn=config.smtp.dsn,
+            mechanisms=self.authenticator.mechanisms(has_channel_binding=False),
+            max_recipients=config.limits.recipients,
+            max_errors=config.limits.errors,
+            max_rejected_recipients=config.limits.rejected_recipients,
+        )
+
+    def forget_settings(self) -> None:
+        """After a reload: new connections see the new configuration."""
+        self._settings.clear()

@@ -1,0 +1,179 @@
+"""From a complete message to what the queue stores: content checks, expansion, trace fields.
+
+Order (docs/architecture.md): header check → loop check → completion of a submission → every
+recipient expanded → trace field on top → units by route. A failure of any step is a
+`MessageRefused` with the reply that says so, and nothing is stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relevo.delivery import ExpandedTarget, plan_units
+from relevo.directory import ExpansionFailed
+from relevo.journal import Accepted
+from relevo.mail import (
+    ReceptionFacts,
+    check_header,
+    complete_submission,
+    count_received,
+    head_length,
+    protocol_name,
+    received_field,
+)
+from relevo.queue import Envelope, NewMessage
+from relevo.reception import answers
+
+if TYPE_CHECKING:
+    from relevo.config import Config
+    from relevo.directory import Directory
+    from relevo.queue import MessageId
+    from relevo.reception.answers import Answer
+    from relevo.reception.arriving import ArrivingMessage
+    from relevo.reception.transaction import AcceptedRecipient, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a message came in."""
+
+    time: float  # seconds since the epoch
+    message_id: MessageId
+    mode: str
+    client: str  # ip:port
+    client_ip: str
+    hello_name: str
+    hostname: str
+    is_esmtp: bool
+    tls_version: str  # as `ssl` says it; "" on plain text
+    tls_cipher: str
+    identity: str  # who logged in, or ""
+
+
+class MessageRefused(Exception):
+    """The message is not accepted: the answer for the client and the detail for the log."""
+
+    def __init__(self, answer: Answer, detail: str = "") -> None:
+        super().__init__(detail or answer.text)
+        self.answer = answer
+
+
+Expansion = list[ExpandedTarget]
+
+
+def check_content(message: ArrivingMessage, config: Config) -> None:
+    """Header block readable and not too large, and no loop. Raises MessageRefused."""
+    if message.is_header_too_large:
+        raise MessageRefused(answers.HEADER_TOO_LARGE)
+    start = message.start()
+    problem = check_header(start)
+    if problem is not None:
+        raise MessageRefused(answers.HEADER_BROKEN.with_detail(problem.text))
+    head = start[: head_length(start)]
+    if len(head) > config.limits.header_size:
+        raise MessageRefused(answers.HEADER_TOO_LARGE)
+    if count_received(head) > config.limits.received_headers:
+        raise MessageRefused(answers.LOOPS)
+
+
+def expand_now(
+    recipients: list[AcceptedRecipient], directory: Directory, limit: int
+) -> Expansion | None:
+    """Final targets of all recipients from memory; None: `expand` must be awaited.
+
+    Raises MessageRefused.
+    """
+    expansion: Expansion = []
+    for recipient in recipients:
+        try:
+            targets = directory.expand_now(recipient.address)
+        except ExpansionFailed as error:
+            raise _not_expanded(recipient, error) from error
+        if targets is None:
+            return None
+        expansion += [_expanded(recipient, target) for target in targets]
+    return _bounded(expansion, limit)
+
+
+async def expand(recipients: list[AcceptedRecipient], directory: Directory, limit: int) -> Expansion:
+    """Final targets of all recipients, asking whom it takes. Raises MessageRefused."""
+    expansion: Expansion = []
+    for recipient in recipients:
+        try:
+            targets = await directory.expand(recipient.address)
+        except ExpansionFailed as error:
+            raise _not_expanded(recipient, error) from error
+        expansion += [_expanded(recipient, target) for target in targets]
+    return _bounded(expansion, limit)
+
+
+def compose(
+    transaction: Transaction, message: ArrivingMessage, arrival: Arrival, expansion: Expansion, directory: Directory
+) -> NewMessage:
+    """The message as it is stored, with its event."""
+    facts = ReceptionFacts(
+        hello_name=arrival.hello_name,
+        client_ip=arrival.client_ip,
+        is_authenticated=bool(arrival.identity),
+        hostname=arrival.hostname,
+        protocol=protocol_name(
+            is_esmtp=arrival.is_esmtp,
+            is_tls=bool(arrival.tls_version),
+            is_authenticated=bool(arrival.identity),
+            is_smtputf8=transaction.parameters.smtputf8,
+        ),
+        tls_version=arrival.tls_version,
+        tls_cipher=arrival.tls_cipher,
+        mode=arrival.mode,
+        reverse_path=transaction.reverse_path.plain,
+        message_id=arrival.message_id,
+        time=arrival.time,
+    )
+    start = message.start()
+    if arrival.identity:
+        length = head_length(start)
+        head = complete_submission(
+            start[:length], now=arrival.time, message_id=arrival.message_id, hostname=arrival.hostname
+        )
+        start = head + start[length:]
+    content = message.content(received_field(facts) + start)
+    parameters = transaction.parameters
+    envelope = Envelope(
+        reverse_path=str(transaction.reverse_path),
+        body=parameters.body.value if parameters.body else "",
+        smtputf8=parameters.smtputf8,
+        ret=parameters.ret.value if parameters.ret else "",
+        envid=parameters.envid or "",
+        auth=arrival.identity,
+    )
+    event = Accepted(
+        time=arrival.time,
+        message_id=arrival.message_id,
+        client=arrival.client,
+        reverse_path=facts.reverse_path,
+        forward_paths=transaction.forward_paths,
+        size=content.size,
+        protocol=facts.protocol,
+        auth=arrival.identity,
+        tls=f"{arrival.tls_version} {arrival.tls_cipher}" if arrival.tls_version else "",
+    )
+    units = plan_units(expansion, is_local=directory.is_local, now=arrival.time)
+    return NewMessage(arrival.message_id, arrival.time, envelope, content, units, (event,))
+
+
+def _expanded(recipient: AcceptedRecipient, target: object) -> ExpandedTarget:
+    notify = tuple(sorted(keyword.value for keyword in recipient.parameters.notify))
+    return ExpandedTarget(target, recipient.address, notify, recipient.parameters.orcpt or "")
+
+
+def _bounded(expansion: Expansion, limit: int) -> Expansion:
+    if len(expansion) > limit:
+        raise MessageRefused(answers.TOO_MANY_EXPANDED, f"{len(expansion)} recipients after expansion")
+    return expansion
+
+
+def _not_expanded(recipient: AcceptedRecipient, error: ExpansionFailed) -> MessageRefused:
+    return MessageRefused(
+        answers.CANNOT_QUEUE, f"error resolving aliases for {recipient.address.plain!r}: {error}"
+    )

@@ -1,0 +1,342 @@
+"""One server connection: octets between the transport, the TLS layer and the session machine.
+
+The only file of this room that touches a socket. One read, one write: what a read brought is
+fed to the session, its events go to the `Dialogue`, and when none is left the output is written
+at once. While an event waits for its answer (a task), nothing further is taken from the session,
+and reading stops when a client sends far ahead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from relevo import smtp
+from relevo.reception import answers
+from relevo.reception.admission import Admission
+from relevo.reception.dialogue import Dialogue
+from relevo.reception.tls import TlsClosed, TlsFailed, TlsLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from relevo.reception.answers import Answer
+    from relevo.reception.services import Mode, Services
+
+logger = logging.getLogger("relevo.reception")
+
+READ_AHEAD = 128 * 1024  # octets kept for a session that is waiting for an answer
+RATE_WINDOW = 300.0  # seconds over which [limits] data_min_rate is measured
+
+
+class SmtpConnection(asyncio.Protocol):
+    """A client's connection, from accept to close."""
+
+    def __init__(self, services: Services, mode: Mode, open_connections: set[SmtpConnection]) -> None:
+        self._services = services
+        self._mode = mode
+        self._all = open_connections
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._tls: TlsLayer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._hold: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_admitted = False
+        self._is_reading = True
+        self._is_write_blocked = False
+        self._is_ending = False
+        self.client = ""
+        self.client_ip = ""
+        self.tls_version = ""
+        self.tls_cipher = ""
+        self.session = smtp.ServerSession(services.session_settings(mode, ""))
+        self._dialogue = Dialogue(self, services, mode)
+        now = self._loop.time()
+        self._since_connect = now
+        self._since_answer = now
+        self._since_read = now
+        self._window_start = now
+        self._window_octets = 0
+
+    # -- transport callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.client_ip = peer[0] if peer else "0.0.0.0"
+        port = peer[1] if peer else 0
+        self.client = f"[{self.client_ip}]:{port}" if ":" in self.client_ip else f"{self.client_ip}:{port}"
+        self._all.add(self)
+        admission = self._services.gate.enter(self.client_ip)
+        self._is_admitted = admission is Admission.ADMITTED
+        if self._mode.is_tls_from_start:
+            self._start_tls()
+        if not self._is_admitted:
+            refusal = answers.TOO_MANY_CONNECTIONS.with_detail(admission.value)
+            self._end(refusal)
+        elif self._tls is None:
+            self.session.greet()
+            self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._since_read = self._loop.time()
+        self._window_octets += len(data)
+        try:
+            if self._tls is None:
+                self.session.receive(data)
+                self._pump()
+            else:
+                self._receive_tls(self._tls, data)
+        except Exception:
+            logger.exception("%s: unexpected error, connection ended", self.client)
+            self._end(answers.INTERNAL_ERROR)
+
+    def eof_received(self) -> bool:
+        self.session.receive_eof()
+        self._pump()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._all.discard(self)
+        if self._is_admitted:
+            self._is_admitted = False
+            self._services.gate.leave(self.client_ip)
+        if self._timer is not None:
+            self._timer.cancel()
+        self.session.receive_eof()
+        self._dialogue.drop()
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        self._is_write_blocked = True
+        self._regulate_reading()
+
+    def resume_writing(self) -> None:
+        self._is_write_blocked = False
+        self._regulate_reading()
+
+    # -- what the dialogue asks for
+
+    @property
+    def channel_binding(self) -> bytes | None:
+        """For SCRAM-…-PLUS."""
+        return self._tls.channel_binding() if self._tls is not None else None
+
+    def start(self, work: Coroutine[object, object, None]) -> None:
+        """Run the one task that answers the current event; then go on with the session."""
+        self._task = self._loop.create_task(self._run(work))
+
+    async def _run(self, work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except Exception:
+            logger.exception("%s: unexpected error, connection ended", self.client)
+            self._end(answers.INTERNAL_ERROR)
+            return
+        finally:
+            self._task = None
+        if self._transport is not None:
+            self._pump()
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Run the action after a while; then go on with the session."""
+
+        def act() -> None:
+            self._timer = None
+            if self._transport is not None:
+                action()
+                self._pump()
+
+        self._timer = self._loop.call_later(seconds, act)
+
+    def hold_reading(self, until: Coroutine[object, object, None]) -> None:
+        """Read nothing from the client until the coroutine is done."""
+        if self._hold is not None:
+            until.close()
+            return
+        self._hold = self._loop.create_task(self._release_reading(until))
+        self._regulate_reading()
+
+    async def _release_reading(self, until: Coroutine[object, object, None]) -> None:
+        try:
+            await until
+        finally:
+            self._hold = None
+            self._since_read = self._loop.time()
+            self._regulate_reading()
+
+    # -- the pump
+
+    def _pump(self) -> None:
+        """Events to the dialogue until there is none; then one write."""
+        session = self.session
+        dialogue = self._dialogue
+        while (event := session.next_event()) is not None:
+            if type(event) is smtp.StartTls:
+                session.reply(answers.GO_TLS.code, answers.GO_TLS.enhanced, answers.GO_TLS.text)
+                self._flush()
+                self._start_tls()
+                return
+            dialogue.handle(event)
+        self._flush()
+        if self._services.is_draining and not self._is_ending and not dialogue.has_transaction:
+            self.drain()
+        self._regulate_reading()
+
+    def _flush(self) -> None:
+        output = self.session.take_output()
+        if output:
+            self._since_answer = self._loop.time()
+            self._write(output)
+        if self.session.is_closing:
+            self._close()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._tls is None:
+            self._transport.write(data)
+        elif self._tls.is_up:
+            try:
+                self._tls.send(data)
+            except TlsFailed:
+                self._transport.abort()
+                return
+            self._transport.write(self._tls.take_output())
+
+    def _close(self) -> None:
+        self._is_ending = True
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._tls is not None and self._tls.is_up:
+            self._tls.end()
+            self._transport.write(self._tls.take_output())
+        self._transport.close()
+
+    def _end(self, answer: Answer) -> None:
+        """Say a last word and close."""
+        self._dialogue.drop()
+        self.session.close(answer.code, answer.enhanced, answer.text)
+        self._flush()
+
+    def _regulate_reading(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        wanted = (
+            self._hold is None
+            and not self._is_write_blocked
+            and self.session.buffered <= READ_AHEAD
+        )
+        if wanted and not self._is_reading:
+            self._is_reading = True
+            transport.resume_reading()
+        elif not wanted and self._is_reading:
+            self._is_reading = False
+            transport.pause_reading()
+
+    # -- TLS
+
+    def _start_tls(self) -> None:
+        context = self._services.tls_context
+        assert context is not None, "TLS is offered only with a certificate"
+        self._tls = TlsLayer(context)
+        self._since_connect = self._loop.time()
+
+    def _receive_tls(self, tls: TlsLayer, data: bytes) -> None:
+        tls.receive(data)
+        try:
+            if not tls.is_up:
+                if not self._go_on_with_handshake(tls):
+                    return
+            for plaintext in tls.plaintext():
+                self.session.receive(plaintext)
+            self._pump()
+        except TlsClosed:
+            self.session.receive_eof()
+            self._pump()
+            self._close()
+        except TlsFailed as error:
+            logger.info("%s: TLS failed: %s", self.client, error)
+            self._write_raw(tls)
+            self._dialogue.drop()
+            if self._transport is not None:
+                self._transport.close()
+
+    def _go_on_with_handshake(self, tls: TlsLayer) -> bool:
+        is_up = tls.handshake()
+        self._write_raw(tls)
+        if not is_up:
+            return False
+        self.tls_version = tls.version
+        self.tls_cipher = tls.cipher
+        settings = self._services.session_settings(self._mode, tls.server_name)
+        self._dialogue.drop()
+        self.session.tls_started(settings)
+        if self._mode.is_tls_from_start and self._is_admitted:
+            self.session.greet()
+        self._flush()
+        return True
+
+    def _write_raw(self, tls: TlsLayer) -> None:
+        output = tls.take_output()
+        if output and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(output)
+
+    # -- deadlines and shutdown
+
+    def check_deadlines(self, now: float) -> None:
+        """Called about once a second by the worker."""
+        if self._is_ending:
+            if now - self._since_answer > 10 and self._transport is not None:
+                self._transport.abort()
+            return
+        limits = self._services.config.limits
+        if self._tls is not None and not self._tls.is_up:
+            if now - self._since_connect > limits.handshake_timeout.total_seconds():
+                logger.info("%s: TLS handshake took too long", self.client)
+                self._dialogue.drop()
+                if self._transport is not None:
+                    self._transport.abort()
+            return
+        match self.session.deadline():
+            case smtp.Deadline.COMMAND:
+                patience = limits.command_timeout
+                if self._services.gate.is_busy:
+                    patience = min(patience, limits.busy_command_timeout)
+                if now - self._since_answer > patience.total_seconds():
+                    self._end(answers.IDLE_TOO_LONG)
+                elif now - self._since_connect > limits.connection_lifetime.total_seconds():
+                    self._end(answers.LIVED_TOO_LONG)
+            case smtp.Deadline.DATA:
+                self._check_data(now)
+            case smtp.Deadline.ANSWER:
+                pass  # our own side has deadlines of its own
+
+    def _check_data(self, now: float) -> None:
+        limits = self._services.config.limits
+        if not self._is_reading:
+            self._since_read = now
+        if now - self._since_read > limits.data_timeout.total_seconds():
+            self._end(answers.IDLE_TOO_LONG)
+        elif now - self._window_start > RATE_WINDOW:
+            if self._window_start > self._since_answer and (
+                self._window_octets < limits.data_min_rate * RATE_WINDOW
+            ):
+                self._end(answers.TOO_SLOW)
+            self._window_start = now
+            self._window_octets = 0
+
+    def drain(self) -> None:
+        """The server stops: end now, or after the transaction that is open."""
+        if self._task is None and not self._dialogue.has_transaction:
+            self._end(answers.SHUTTING_DOWN)
+
+    def abort(self) -> None:
+        """The grace period is over."""
+        if self._transport is not None:
+            self._transport.abort()

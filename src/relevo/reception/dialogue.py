@@ -1,0 +1,336 @@
+"""What is done about the events of one session: the decisions, without sockets.
+
+`Dialogue.handle` answers an event at once wherever memory knows the answer; what must be waited
+for (a look-up, a login, the commit) becomes the one running task of the connection, and the
+session hands out no further event until it has answered.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from relevo import smtp
+from relevo.directory import Existence, UnknownNow
+from relevo.journal import Rejected
+from relevo.mail import NULL, Address, InvalidAddress, InvalidUser, normalize_domain
+from relevo.queue import StoreFailed
+from relevo.reception import answers
+from relevo.reception.acceptance import (
+    Arrival,
+    MessageRefused,
+    check_content,
+    compose,
+    expand,
+    expand_now,
+)
+from relevo.reception.answers import Answer
+from relevo.reception.arriving import HIGH_WATER, ArrivingMessage
+from relevo.reception.login import Login
+from relevo.reception.transaction import AcceptedRecipient, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from relevo.directory import Directory
+    from relevo.queue import NewMessage
+    from relevo.reception.services import Mode, Services
+
+logger = logging.getLogger("relevo.reception")
+
+MAX_ADDRESS = 256  # octets (RFC 5321 §4.5.3.1.3)
+FREE_REJECTIONS = 10  # refused recipients a connection before answers slow down
+REJECTION_DELAY = 0.05  # seconds, times the refusals beyond the free ones
+MAX_REJECTION_DELAY = 2.0
+
+
+class Line(Protocol):
+    """What the dialogue needs of its connection."""
+
+    session: smtp.ServerSession
+    client: str  # ip:port, for events
+    client_ip: str
+    tls_version: str
+    tls_cipher: str
+    channel_binding: bytes | None
+
+    def start(self, work: Coroutine[object, object, None]) -> None:
+        """Run the one task that will answer the event, then go on with the session."""
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Run the action after a while, then go on with the session."""
+    def hold_reading(self, until: Coroutine[object, object, None]) -> None:
+        """Read nothing from the client until the coroutine is done."""
+
+
+class Dialogue:
+    """Policy of one session."""
+
+    def __init__(self, line: Line, services: Services, mode: Mode) -> None:
+        self._line = line
+        self._services = services
+        self._mode = mode
+        self._transaction: Transaction | None = None
+        self._login = Login(line, services)
+        self._handlers: dict[type, Callable[..., None]] = {
+            smtp.Mail: self._on_mail,
+            smtp.Rcpt: self._on_rcpt,
+            smtp.BodyStart: self._on_body_start,
+            smtp.Chunk: self._on_chunk,
+            smtp.MessageEnd: self._on_message_end,
+            smtp.Hello: self._on_hello,
+            smtp.Reset: self._on_reset,
+            smtp.Violation: self._on_violation,
+            smtp.Auth: self._login.on_auth,
+            smtp.AuthResponse: self._login.on_response,
+        }
+
+    def handle(self, event: smtp.Event) -> None:
+        """Act on an event of the session; STARTTLS and QUIT are the connection's."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    @property
+    def has_transaction(self) -> bool:
+        """A transaction is open: a draining server lets it end."""
+        return self._transaction is not None
+
+    def drop(self) -> None:
+        """The one reset of everything that belongs to the transaction."""
+        if self._transaction is not None:
+            self._transaction.drop()
+            self._transaction = None
+
+    # -- events, in the order of a session
+
+    def _on_hello(self, _event: smtp.Hello) -> None:
+        self.drop()
+        self._answer(answers.HELLO_OK)
+
+    def _on_mail(self, event: smtp.Mail) -> None:
+        self.drop()
+        path = event.path
+        if path.is_null:
+            reverse_path = NULL
+        else:
+            try:
+                reverse_path = Address(path.local, normalize_domain(path.domain))
+            except InvalidAddress:
+                return self._refuse(answers.BAD_SENDER_DOMAIN, sender=f"{path.local}@{path.domain}")
+        if len(reverse_path.plain.encode()) > MAX_ADDRESS:
+            return self._refuse(answers.SENDER_TOO_LONG, sender=reverse_path.plain)
+        if self._services.store.is_suspended:
+            return self._refuse(answers.STORE_SUSPENDED, sender=reverse_path.plain)
+        if self._services.store.is_short_of_space:
+            return self._refuse(answers.NO_SPACE, sender=reverse_path.plain)
+        self._transaction = Transaction(reverse_path, event.parameters)
+        return self._answer(answers.SENDER_OK)
+
+    def _on_rcpt(self, event: smtp.Rcpt) -> None:
+        path = event.path
+        directory = self._services.directory()
+        if not path.domain:
+            postmaster = directory.postmaster()
+            if postmaster is None:
+                return self._refuse(answers.RECIPIENT_UNKNOWN, recipient=path.local)
+            address = postmaster
+        else:
+            written = f"{path.local}@{path.domain}"
+            try:
+                domain = normalize_domain(path.domain)
+            except InvalidAddress:
+                return self._refuse(answers.BAD_RECIPIENT_DOMAIN, recipient=written)
+            if len(written.encode()) > MAX_ADDRESS:
+                return self._refuse(answers.RECIPIENT_TOO_LONG, recipient=written)
+            if not directory.is_local(domain) and not self._login.identity:
+                return self._refuse(answers.RELAY_NOT_ALLOWED, recipient=written)
+            try:
+                address = directory.normalize_recipient(path.local, domain)
+            except InvalidUser:
+                return self._refuse(answers.RECIPIENT_INVALID, recipient=written)
+        if not directory.is_local(address.domain):
+            return self._accept_recipient(address, event.parameters)
+        existence = directory.exists_now(address)
+        if existence is None:
+            self._line.start(self._ask_existence(address, event.parameters))
+            return None
+        return self._on_existence(existence, address, event.parameters)
+
+    async def _ask_existence(self, address: Address, parameters: smtp.RcptParameters) -> None:
+        existence = await self._services.directory().exists(address)
+        self._on_existence(existence, address, parameters)
+
+    def _on_existence(
+        self, existence: Existence | UnknownNow, address: Address, parameters: smtp.RcptParameters
+    ) -> None:
+        if existence is Existence.FOUND:
+            self._accept_recipient(address, parameters)
+        elif existence is Existence.ABSENT:
+            self._refuse(answers.RECIPIENT_UNKNOWN, recipient=address.plain)
+        elif existence is Existence.INVALID:
+            self._refuse(answers.RECIPIENT_INVALID, recipient=address.plain)
+        else:
+            self._refuse(answers.RECIPIENT_UNKNOWN_NOW, recipient=address.plain, reason=existence.reason)
+
+    def _accept_recipient(self, address: Address, parameters: smtp.RcptParameters) -> None:
+        assert self._transaction is not None
+        self._transaction.recipients.append(AcceptedRecipient(address, parameters))
+        self._answer(answers.RECIPIENT_OK)
+
+    def _on_body_start(self, _event: smtp.BodyStart) -> None:
+        assert self._transaction is not None
+        self._transaction.message = ArrivingMessage(
+            self._services.store.spool, self._services.config.limits.header_size
+        )
+        self._line.session.proceed()
+
+    def _on_chunk(self, event: smtp.Chunk) -> None:
+        message = self._transaction.message if self._transaction else None
+        if message is None:
+            return
+        try:
+            message.add(event.data)
+        except StoreFailed as error:
+            self._drop_message()
+            logger.error("%s: spooling a message failed: %s", self._line.client, error)
+            return
+        spool = message.spool
+        if spool is not None and spool.pending > HIGH_WATER:
+            self._line.hold_reading(spool.drained())
+
+    def _on_message_end(self, _event: smtp.MessageEnd) -> None:
+        transaction, self._transaction = self._transaction, None
+        assert transaction is not None
+        try:
+            self._accept(transaction)
+        except MessageRefused as refusal:
+            self._refuse_message(refusal, transaction)
+
+    def _accept(self, transaction: Transaction) -> None:
+        """All that memory can answer; the rest is a task. Raises MessageRefused."""
+        services = self._services
+        message = transaction.message
+        if message is None:
+            raise MessageRefused(answers.CANNOT_QUEUE, "the spool failed")
+        check_content(message, services.config)
+        if services.is_queue_full():
+            raise MessageRefused(answers.QUEUE_FULL)
+        directory = services.directory()
+        limit = services.config.limits.expanded_recipients
+        expansion = expand_now(transaction.recipients, directory, limit)
+        if expansion is None:
+            self._line.start(self._expand_and_store(transaction, message, directory))
+            return
+        new = compose(transaction, message, self._arrival(), expansion, directory)
+        self._line.start(self._store(new, transaction))
+
+    async def _expand_and_store(
+        self, transaction: Transaction, message: ArrivingMessage, directory: Directory
+    ) -> None:
+        limit = self._services.config.limits.expanded_recipients
+        try:
+            expansion = await expand(transaction.recipients, directory, limit)
+        except MessageRefused as refusal:
+            self._refuse_message(refusal, transaction)
+            return
+        new = compose(transaction, message, self._arrival(), expansion, directory)
+        await self._store(new, transaction)
+
+    async def _store(self, message: NewMessage, transaction: Transaction) -> None:
+        try:
+            units = await self._services.store.add(message, lease=True)
+        except StoreFailed as error:
+            refusal = MessageRefused(answers.CANNOT_QUEUE, f"storing failed: {error}")
+            self._refuse_message(refusal, transaction)
+            return
+        for event in message.events:
+            self._services.log(event)
+        self._answer(answers.accepted(message.id))
+        self._services.take(units)
+
+    def _arrival(self) -> Arrival:
+        line = self._line
+        session = line.session
+        return Arrival(
+            time=time.time(),
+            message_id=self._services.new_id(),
+            mode=self._mode.value,
+            client=line.client,
+            client_ip=line.client_ip,
+            hello_name=session.hello_name,
+            hostname=session.settings.hostname,
+            is_esmtp=session.is_esmtp,
+            tls_version=line.tls_version,
+            tls_cipher=line.tls_cipher,
+            identity=self._login.identity,
+        )
+
+    def _on_reset(self, _event: smtp.Reset) -> None:
+        self.drop()
+
+    def _on_violation(self, event: smtp.Violation) -> None:
+        transaction = self._transaction
+        self._record_refusal(Answer(event.code, event.enhanced, event.text), f"{event.verb}: {event.text}")
+        if event.resets and transaction is not None:
+            self.drop()
+
+    # -- answering
+
+    def _answer(self, answer: Answer) -> None:
+        self._line.session.reply(answer.code, answer.enhanced, answer.text)
+
+    def _refuse(
+        self, answer: Answer, *, sender: str | None = None, recipient: str = "", reason: str = ""
+    ) -> None:
+        """Refuse MAIL or RCPT; after many refused recipients the answer takes its time."""
+        self._record_refusal(answer, reason or answer.text, sender, recipient)
+        session = self._line.session
+        excess = session.rejected_recipients - FREE_REJECTIONS
+        if recipient and excess > 0 and not self._login.identity:
+            delay = min(excess * REJECTION_DELAY, MAX_REJECTION_DELAY)
+            self._line.later(delay, lambda: self._answer(answer))
+            return
+        self._answer(answer)
+
+    def _refuse_message(self, refusal: MessageRefused, transaction: Transaction) -> None:
+        transaction.drop()
+        self._services.record(
+            Rejected(
+                time=time.time(),
+                client=self._line.client,
+                reverse_path=transaction.reverse_path.plain,
+                forward_paths=transaction.forward_paths,
+                code=refusal.answer.code,
+                enhanced=refusal.answer.enhanced,
+                reason=str(refusal),
+            )
+        )
+        self._answer(refusal.answer)
+
+    def _record_refusal(
+        self, answer: Answer, reason: str, sender: str | None = None, recipient: str = ""
+    ) -> None:
+        transaction = self._transaction
+        if sender is None and transaction is not None:
+            sender = transaction.reverse_path.plain
+        if recipient:
+            forward_paths: tuple[str, ...] = (recipient,)
+        else:
+            forward_paths = transaction.forward_paths if transaction is not None else ()
+        self._services.record(
+            Rejected(
+                time=time.time(),
+                client=self._line.client,
+                reverse_path=sender,
+                forward_paths=forward_paths,
+                code=answer.code,
+                enhanced=answer.enhanced,
+                reason=reason,
+            )
+        )
+
+    def _drop_message(self) -> None:
+        """The spool failed: free the message; its end will be answered 451."""
+        assert self._transaction is not None
+        self._transaction.drop()
