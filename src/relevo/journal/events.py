@@ -120,4 +120,14 @@ class OperatorAction:
     action: str
 
 
-Event = Listening | Authenticated | Rejected | Accepted | Attempted | Waiting | Done | DsnSent | OperatorAction
+Event = (
+    Listening
+    | Authenticated
+    | Rejected
+    | Accepted
+    | Attempted
+    | Waiting
+    | Done
+    | DsnSent
+    | OperatorAction
+)
