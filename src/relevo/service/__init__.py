@@ -1,0 +1,1 @@
+"""Processes: the supervisor, its workers, listeners, certificates, reload and stop."""

@@ -1,0 +1,104 @@
+"""Certificates: `certs/<name>/{fullchain,privkey}.pem` into TLS contexts, chosen by SNI.
+
+TLS 1.2 and newer; no session tickets (a client bug made them unsafe to offer) and no client
+certificates. The first folder in name order answers clients that name nobody we have.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class CertificateError(Exception):
+    """A certificate or key cannot be used; the text names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    chain: Path
+    key: Path
+    stamp: tuple[int, ...]
+
+
+def find_pairs(certs: Path) -> list[_Pair]:
+    """Complete pairs below the folder, in name order."""
+    pairs: list[_Pair] = []
+    try:
+        folders = sorted(entry for entry in certs.iterdir() if entry.is_dir())
+    except OSError:
+        return []
+    for folder in folders:
+        chain, key = folder / "fullchain.pem", folder / "privkey.pem"
+        try:
+            stats = (chain.stat(), key.stat())
+        except OSError:
+            continue
+        stamp = tuple(part for stat in stats for part in (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        pairs.append(_Pair(chain, key, stamp))
+    return pairs
+
+
+class Certificates:
+    """The certificates of a config directory as one default context with SNI."""
+
+    def __init__(self, certs: Path) -> None:
+        self._certs = certs
+        self._pairs: list[_Pair] = []
+        self._by_name: dict[str, ssl.SSLContext] = {}
+        self.context: ssl.SSLContext | None = None
+
+    def refresh(self) -> bool:
+        """Read them again when a file changed. Raises CertificateError; then the old ones stay."""
+        pairs = find_pairs(self._certs)
+        if pairs == self._pairs:
+            return False
+        by_name: dict[str, ssl.SSLContext] = {}
+        default: ssl.SSLContext | None = None
+        for pair in pairs:
+            context = _make_context(pair)
+            context.sni_callback = self._choose
+            default = default or context
+            for name in _names(pair.chain):
+                by_name.setdefault(name, context)
+        self._pairs, self._by_name, self.context = pairs, by_name, default
+        return True
+
+    def _choose(self, tls: ssl.SSLObject, server_name: str | None, _context: ssl.SSLContext) -> None:
+        if not server_name:
+            return
+        name = server_name.lower()
+        context = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
+        if context is not None:
+            tls.context = context
+            tls.chosen_name = name  # type: ignore[attr-defined]  # read back by reception.tls
+
+
+def _make_context(pair: _Pair) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    try:
+        context.load_cert_chain(pair.chain, pair.key)
+    except (ssl.SSLError, OSError) as error:
+        raise CertificateError(f"{pair.chain}: cannot load certificate and key: {error}") from error
+    return context
+
+
+def _names(chain: Path) -> list[str]:
+    """DNS names of the leaf certificate, A-labels, lower case."""
+    try:
+        certificate = x509.load_pem_x509_certificates(chain.read_bytes())[0]
+        extension = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    except (x509.ExtensionNotFound, ValueError, OSError, IndexError):
+        return []
+    assert isinstance(extension.value, x509.SubjectAlternativeName)
+    return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
