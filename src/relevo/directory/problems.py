@@ -37,7 +37,7 @@ class FileError(Exception):
         return str(self.problem)
 
 
-class DirectoryErrors(Exception):  # noqa: N818 - it is a list of errors
+class DirectoryErrors(Exception):
     """The directory cannot be loaded; `problems` holds everything found, never empty."""
 
     def __init__(self, problems: tuple[FileProblem, ...]) -> None:
