@@ -17,6 +17,7 @@ import pytest
 
 from harness import debian
 from harness.processes import Reaper
+from harness.server import RelevoFactory
 
 MISSING = pytest.StashKey[str]()
 NOT_ALLOWED = (
@@ -82,3 +83,9 @@ def reaper() -> Iterator[Reaper]:
     """Starts processes and makes sure that none of them outlives the test."""
     with Reaper() as reaper:
         yield reaper
+
+
+@pytest.fixture
+def start_relevo(reaper: Reaper, tmp_path: Path) -> RelevoFactory:
+    """Call it to get a running server: `start_relevo(settings={"limits.errors": 5})`."""
+    return RelevoFactory(reaper, tmp_path)
