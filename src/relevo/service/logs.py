@@ -1,0 +1,38 @@
+"""The daemon's own log (not the mail log): one line a record to stderr or a file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relevo.config import Config
+
+
+class _OneLine(logging.Formatter):
+    """`2026-11-24 07:39:31.123 INFO relevo.worker[123]: text`; controls escaped, tracebacks below."""
+
+    default_msec_format = "%s.%03d"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode() for char in record.message
+        )
+        return super().formatMessage(record)
+
+
+def setup_logging(config: Config) -> None:
+    """Send all records where the configuration says; called again on reload (reopens the file)."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    handler = (
+        logging.StreamHandler(sys.stderr)
+        if config.log.file == "stderr"
+        else logging.FileHandler(config.log.file, encoding="utf-8")
+    )
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"))
+    root.addHandler(handler)
+    root.setLevel(config.log.level.upper())

@@ -1,0 +1,357 @@
+"""The supervisor: validates, opens what workers share, forks them and keeps them alive.
+
+It runs no event loop and opens no TLS context or database for longer than a call, so that a fork
+is always clean. Its loop waits for signals, for workers, and for questions on the control socket.
+
+Order at start: configuration → listeners (as root, if started so) → privileges dropped → data
+directory lock → database made → stale leases released → directory and certificates validated →
+workers forked → `listeners.json` written once all are ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import logging
+import os
+import pwd
+import selectors
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relevo import __version__
+from relevo.config import ConfigErrors
+from relevo.directory import DirectoryErrors, DirectoryWatcher
+from relevo.journal import Listening, MailLog
+from relevo.queue import StoreError, create_database, release_all_owners, release_owner
+from relevo.reception import ConnectionTable
+from relevo.service import worker
+from relevo.service.certificates import CertificateError, Certificates
+from relevo.service.control import ControlSocket
+from relevo.service.counters import Counters
+from relevo.service.data_dir import DataDirError, DataDirLock, prepare_for_user
+from relevo.service.listeners import Listener, ListenFailed, open_listeners
+from relevo.service.logs import setup_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relevo.config import Config
+
+logger = logging.getLogger("relevo.supervisor")
+
+_MAX_BACK_OFF = 30.0  # seconds before a worker that keeps dying is started again
+_HEALTHY = 60.0  # a worker that lived this long starts again at once
+_KILL_AFTER = 5.0  # seconds beyond the grace period
+
+
+class StartFailed(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One worker's place."""
+
+    row: int
+    pid: int = 0
+    started: float = 0.0
+    is_ready: bool = False
+    ready_fd: int = -1
+    failures: int = 0
+    restarts: int = 0
+    start_at: float = 0.0
+
+
+class Supervisor:
+    """One server: `start()`, then `run()` until it is told to stop."""
+
+    def __init__(self, load_config: Callable[[], Config]) -> None:
+        self._load_config = load_config
+        self._config = load_config()
+        self._slots: list[_Slot] = []
+        self._selector = selectors.DefaultSelector()
+        self._is_stopping = False
+        self._kill_at = 0.0
+        self._started = time.time()
+        self.on_ready: Callable[[dict[str, list[str]]], None] = lambda _: None
+
+    def run(self) -> int:
+        """Start, supervise, stop. Exit code 0 after TERM or INT. Raises StartFailed, ConfigErrors."""
+        config = self._config
+        setup_logging(config)
+        try:
+            self._listeners = open_listeners(config, os.environ)
+            _drop_privileges(config)
+            self._lock = DataDirLock(config.data_dir)
+            create_database(config.data_dir)
+            release_all_owners(config.data_dir)
+            self._watcher = DirectoryWatcher(config)
+            Certificates(config.config_dir / "certs").refresh()
+            self._control = ControlSocket(config.data_dir, self.answer)
+        except (ListenFailed, DataDirError, StoreError, CertificateError, DirectoryErrors) as error:
+            raise StartFailed(str(error)) from error
+        for warning in config.warnings:
+            logger.warning("%s", warning)
+        count = config.server.workers or os.cpu_count() or 1
+        self._connections = ConnectionTable(count)
+        self._counters = Counters(count)
+        self._slots = [_Slot(row) for row in range(count)]
+        self._watch_signals()
+        self._selector.register(self._control.socket, selectors.EVENT_READ, self._control.serve)
+        gc.collect()
+        gc.freeze()  # what exists now is shared with the workers: never touch it by collecting
+        for slot in self._slots:
+            self._fork(slot)
+        logger.info("relevo %s started: %d workers, data in %s", __version__, count, config.data_dir)
+        while not (self._is_stopping and not any(slot.pid for slot in self._slots)):
+            self._wait()
+        self._clean_up()
+        return 0
+
+    # -- the loop
+
+    def _watch_signals(self) -> None:
+        receiver, sender = socket.socketpair()
+        receiver.setblocking(False)
+        sender.setblocking(False)
+        self._signals = receiver
+        signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        self._signal_sender = sender
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda _number, _frame: None)
+        self._selector.register(receiver, selectors.EVENT_READ, self._on_signals)
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        due = [slot.start_at for slot in self._slots if not slot.pid and not self._is_stopping]
+        if self._is_stopping:
+            due.append(self._kill_at)
+        timeout = max(0.0, min(due) - now) if due else None
+        for key, _ in self._selector.select(timeout):
+            key.data()
+        now = time.monotonic()
+        if self._is_stopping:
+            if now >= self._kill_at:
+                self._signal_workers(signal.SIGKILL)
+            return
+        for slot in self._slots:
+            if not slot.pid and slot.start_at <= now:
+                self._fork(slot)
+
+    def _on_signals(self) -> None:
+        for number in set(self._signals.recv(4096)):
+            match signal.Signals(number):
+                case signal.SIGTERM | signal.SIGINT:
+                    self.stop()
+                case signal.SIGHUP:
+                    self.reload()
+                case signal.SIGCHLD:
+                    self._reap()
+                case _:
+                    pass
+
+    # -- workers
+
+    def _fork(self, slot: _Slot) -> None:
+        ready, report = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                os.close(ready)
+                self._leave_supervision()
+                code = worker.run(
+                    worker.WorkerSetup(
+                        row=slot.row,
+                        config=self._config,
+                        load_config=self._load_config,
+                        listeners=tuple(self._listeners),
+                        connections=self._connections,
+                        counters=self._counters,
+                        ready_fd=report,
+                    )
+                )
+            except BaseException:
+                logger.exception("worker %d failed", slot.row)
+            finally:
+                logging.shutdown()
+                os._exit(code)
+        os.close(report)
+        slot.pid, slot.started, slot.is_ready, slot.ready_fd = pid, time.monotonic(), False, ready
+        self._selector.register(ready, selectors.EVENT_READ, lambda: self._on_report(slot))
+
+    def _leave_supervision(self) -> None:
+        """In the child: nothing of the supervisor's loop stays."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.fileobj, int):
+                os.close(key.fileobj)
+        self._selector.close()
+        self._signals.close()
+        self._signal_sender.close()
+        self._control.socket.close()
+
+    def _on_report(self, slot: _Slot) -> None:
+        if os.read(slot.ready_fd, 1) == b"r":
+            slot.is_ready = True
+            if all(other.is_ready for other in self._slots):
+                self._announce()
+        self._forget_report(slot)
+
+    def _forget_report(self, slot: _Slot) -> None:
+        if slot.ready_fd >= 0:
+            self._selector.unregister(slot.ready_fd)
+            os.close(slot.ready_fd)
+            slot.ready_fd = -1
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for slot in self._slots:
+                if slot.pid == pid:
+                    self._on_death(slot, os.waitstatus_to_exitcode(status))
+
+    def _on_death(self, slot: _Slot, code: int) -> None:
+        self._forget_report(slot)
+        lived = time.monotonic() - slot.started
+        pid, slot.pid, slot.is_ready = slot.pid, 0, False
+        self._connections.clear(slot.row)
+        if self._is_stopping:
+            if code != 0:
+                logger.warning("worker %d (process %d) ended with %d", slot.row, pid, code)
+            return
+        slot.failures = 0 if lived > _HEALTHY else slot.failures + 1
+        slot.restarts += 1
+        delay = min(0.1 * 2 ** (slot.failures - 1), _MAX_BACK_OFF) if slot.failures > 1 else 0.0
+        slot.start_at = time.monotonic() + delay
+        logger.error(
+            "worker %d (process %d) died with %d after %.1f s; starting again in %.1f s",
+            slot.row, pid, code, lived, delay,
+        )  # fmt: skip
+        try:
+            release_owner(self._config.data_dir, slot.row)
+        except StoreError as error:
+            logger.error("cannot release what worker %d was delivering: %s", slot.row, error)  # noqa: TRY400
+        self._signal_workers(signal.SIGUSR1)
+
+    def _signal_workers(self, number: signal.Signals) -> None:
+        for slot in self._slots:
+            if slot.pid and (slot.is_ready or number != signal.SIGUSR1):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(slot.pid, number)
+
+    # -- commands
+
+    def stop(self) -> None:
+        """Drain and end."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        self._kill_at = time.monotonic() + self._config.server.grace.total_seconds() + _KILL_AFTER
+        for listener in self._listeners:
+            listener.socket.close()
+        self._signal_workers(signal.SIGTERM)
+
+    def reload(self) -> list[str]:
+        """Validate, then let the workers re-read; the problems that refused it, else none."""
+        try:
+            config = self._load_config()
+            self._watcher.reconfigure(config)
+            Certificates(config.config_dir / "certs").refresh()
+        except (ConfigErrors, CertificateError, DirectoryErrors) as error:
+            logger.error("reload refused, everything stays as it was: %s", error)  # noqa: TRY400
+            return str(error).splitlines()
+        self._config = config
+        setup_logging(config)
+        self._signal_workers(signal.SIGHUP)
+        return []
+
+    def answer(self, request: str) -> dict[str, object]:
+        """A question on the control socket."""
+        if request == "reload":
+            return {"problems": self.reload()}
+        if request == "status":
+            return self.status()
+        return {"error": f"unknown request {request[:40]!r}"}
+
+    def status(self) -> dict[str, object]:
+        """What `relevo status` shows."""
+        self._watcher.refresh(time.time())
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime": round(time.time() - self._started, 1),
+            "data_dir": str(self._config.data_dir),
+            "listeners": self._addresses(),
+            "workers": [
+                {
+                    "pid": slot.pid,
+                    "ready": slot.is_ready,
+                    "restarts": slot.restarts,
+                    "counters": self._counters.read_row(slot.row),
+                }
+                for slot in self._slots
+            ],
+            "connections": self._connections.total(),
+            "counters": self._counters.read(),
+            "problems": [str(problem) for problem in self._watcher.problems],
+        }
+
+    # -- what others see
+
+    def _addresses(self) -> dict[str, list[str]]:
+        addresses: dict[str, list[str]] = {"smtp": [], "submission": [], "submission_tls": []}
+        for listener in self._listeners:
+            addresses[listener.key].append(listener.address)
+        return addresses
+
+    def _announce(self) -> None:
+        """All workers accept connections: tell whoever waits for it."""
+        listeners: list[Listener] = self._listeners
+        addresses = self._addresses()
+        path = self._config.data_dir / "listeners.json"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"pid": os.getpid(), **addresses}))
+        temporary.rename(path)
+        if not any(slot.restarts for slot in self._slots):
+            log = MailLog(self._config.mail_log.path, self._config.mail_log.format, call_soon=None)
+            for listener in listeners:
+                log.write(Listening(time.time(), listener.address, listener.mode.value))
+            log.close()
+            self.on_ready(addresses)
+
+    def _clean_up(self) -> None:
+        self._control.close()
+        with contextlib.suppress(OSError):
+            (self._config.data_dir / "listeners.json").unlink()
+        self._lock.close()
+        logger.info("stopped")
+
+
+def _drop_privileges(config: Config) -> None:
+    """As root with `server.user` set: become that user for good. Raises StartFailed."""
+    if not config.server.user or os.geteuid() != 0:
+        return
+    try:
+        entry = pwd.getpwnam(config.server.user)
+    except KeyError as error:
+        raise StartFailed(f"server.user: there is no user {config.server.user!r}") from error
+    prepare_for_user(config.data_dir, entry.pw_uid, entry.pw_gid)
+    os.initgroups(entry.pw_name, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)

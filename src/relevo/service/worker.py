@@ -1,0 +1,250 @@
+"""A worker process: one event loop that receives and delivers.
+
+It inherits listeners and shared tables from the supervisor, opens what must not cross a fork
+(store, threads, event loop) itself, says "ready" through a pipe, and dies with its supervisor.
+
+Signals: HUP re-reads everything, USR1 looks at the queue (a worker died and left units), TERM
+drains: no new connections, open transactions end within the grace period, leases are given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relevo.authn import Authenticator, server_secret
+from relevo.config import ConfigErrors
+from relevo.delivery import make_dispatcher
+from relevo.directory import DirectoryWatcher
+from relevo.journal import MailLog
+from relevo.queue import new_message_id, open_store
+from relevo.reception import ConnectionLimits, ConnectionTable, Gate, Services, SmtpConnection
+from relevo.service.certificates import CertificateError, Certificates
+from relevo.service.logs import setup_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from relevo.config import Config
+    from relevo.journal import Event
+    from relevo.reception import Mode
+    from relevo.service.counters import Counters
+    from relevo.service.listeners import Listener
+
+logger = logging.getLogger("relevo.worker")
+
+_PR_SET_PDEATHSIG = 1
+_GAUGE_INTERVAL = 1.0  # seconds between looks at the queue's size
+_SWEEP_INTERVAL = 0.5  # seconds between looks at the connections' deadlines
+_LAG_INTERVAL = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """What the supervisor hands to a worker."""
+
+    row: int  # of the shared tables, and owner of leases
+    config: Config
+    load_config: Callable[[], Config]
+    listeners: tuple[Listener, ...]
+    connections: ConnectionTable
+    counters: Counters
+    ready_fd: int
+
+
+def run(setup: WorkerSetup) -> int:
+    """The life of a worker; its exit code."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if setup.config.server.loop == "uvloop":
+        import uvloop  # noqa: PLC0415 - optional by configuration
+
+        uvloop.run(Worker(setup).main())
+    else:
+        asyncio.run(Worker(setup).main())
+    return 0
+
+
+class Worker:
+    """Everything a worker holds."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+        self._config = setup.config
+        self._connections: set[SmtpConnection] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_queue_full = False
+        self._stop = asyncio.Event()
+
+    async def main(self) -> None:
+        """From fork to exit."""
+        loop = asyncio.get_running_loop()
+        config, setup = self._config, self._setup
+        self._maillog = MailLog(config.mail_log.path, config.mail_log.format, call_soon=loop.call_soon)
+        self._watcher = DirectoryWatcher(config)
+        self._certificates = Certificates(config.config_dir / "certs")
+        self._certificates.refresh()
+        self._store = open_store(config, owner=setup.row, maintains=setup.row == 0)
+        self._dispatcher = make_dispatcher(
+            config, store=self._store, directory=lambda: self._watcher.current, journal=self._log
+        )
+        self._services = Services(
+            config=config,
+            directory=lambda: self._watcher.current,
+            store=self._store,
+            authenticator=self._make_authenticator(config),
+            tls_context=self._certificates.context,
+            gate=Gate(setup.connections, setup.row, _limits(config)),
+            record=self._record,
+            log=self._log,
+            take=self._dispatcher.take,
+            new_id=new_message_id,
+            is_queue_full=lambda: self._is_queue_full,
+        )
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor says when to stop
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGUSR1, self._dispatcher.wake)
+        self._start(self._dispatcher.run(), "dispatcher")
+        self._start(self._watch_deadlines(), "deadlines")
+        self._start(self._watch_files(), "files")
+        self._start(self._watch_queue(), "queue size")
+        if config.server.watch_loop:
+            self._start(self._watch_loop(), "loop lag")
+        servers = [await self._serve(listener) for listener in setup.listeners]
+        os.write(setup.ready_fd, b"r")
+        await self._stop.wait()
+        await self._drain(servers)
+
+    async def _serve(self, listener: Listener) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        mode: Mode = listener.mode
+        return await loop.create_server(
+            lambda: SmtpConnection(self._services, mode, self._connections),
+            sock=listener.socket,
+            backlog=4096,
+        )
+
+    def _start(self, work: Coroutine[object, object, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._on_task_done)
+        self._tasks.append(task)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """A task of the worker's own never ends by itself: better a new worker than half a one."""
+        if task.cancelled() or self._stop.is_set():
+            return
+        logger.critical("task %r ended", task.get_name(), exc_info=task.exception())
+        sys.stderr.flush()
+        os._exit(70)
+
+    # -- events
+
+    def _log(self, event: Event) -> None:
+        """An event whose history commits with its message: mail log and counters only."""
+        self._maillog.write(event)
+        self._setup.counters.count(self._setup.row, event)
+
+    def _record(self, event: Event) -> None:
+        """An event without a message: its history is written in batches."""
+        self._log(event)
+        self._store.record(event)
+
+    # -- watching
+
+    async def _watch_deadlines(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL)
+            now = loop.time()
+            for connection in list(self._connections):
+                connection.check_deadlines(now)
+
+    async def _watch_files(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.reload.interval.total_seconds())
+            self._watcher.refresh(time.time())
+            self._refresh_certificates()
+
+    async def _watch_queue(self) -> None:
+        while True:
+            waiting = await self._store.waiting()
+            self._is_queue_full = waiting >= self._config.queue.max_messages
+            await asyncio.sleep(_GAUGE_INTERVAL)
+
+    async def _watch_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        counters, row = self._setup.counters, self._setup.row
+        while True:
+            before = loop.time()
+            await asyncio.sleep(_LAG_INTERVAL)
+            lag = loop.time() - before - _LAG_INTERVAL
+            counters.raise_to(row, "loop_lag_us", max(0, int(lag * 1e6)))
+
+    # -- reload and stop
+
+    def reload(self) -> None:
+        """HUP: the new configuration for new connections, files read again, logs reopened."""
+        try:
+            config = self._setup.load_config()
+        except ConfigErrors:
+            logger.exception("reload refused, the old configuration stays")
+            config = self._config
+        self._config = config
+        setup_logging(config)
+        self._maillog.close()
+        loop = asyncio.get_running_loop()
+        self._maillog = MailLog(config.mail_log.path, config.mail_log.format, call_soon=loop.call_soon)
+        self._watcher.reconfigure(config)
+        self._refresh_certificates()
+        services = self._services
+        services.config = config
+        services.authenticator = self._make_authenticator(config)
+        services.gate.limits = _limits(config)
+        services.forget_settings()
+        self._dispatcher.reconfigure(config)
+        logger.info("configuration and files re-read")
+
+    def _make_authenticator(self, config: Config) -> Authenticator:
+        return Authenticator(
+            config=config, directory=lambda: self._watcher.current, secret=server_secret(config.data_dir)
+        )
+
+    def _refresh_certificates(self) -> None:
+        try:
+            if self._certificates.refresh():
+                self._services.tls_context = self._certificates.context
+                self._services.forget_settings()
+                logger.info("certificates re-read")
+        except CertificateError as error:
+            logger.error("%s: the old certificates stay in use", error)  # noqa: TRY400 - the text says it all
+
+    async def _drain(self, servers: list[asyncio.Server]) -> None:
+        for server in servers:
+            server.close()
+        self._services.is_draining = True
+        for connection in list(self._connections):
+            connection.drain()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._config.server.grace.total_seconds()
+        while self._connections and loop.time() < end:
+            await asyncio.sleep(0.02)
+        for connection in list(self._connections):
+            connection.abort()
+        await self._dispatcher.drain(max(1.0, end - loop.time()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._store.release_all()
+        await self._store.close()
+        self._maillog.close()
+
+
+def _limits(config: Config) -> ConnectionLimits:
+    return ConnectionLimits(config.limits.connections, config.limits.connections_per_source)
