@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SOCKET_NAME = "control.sock"
 _PATIENCE = 2.0  # seconds for the asker to send and take
 _MAX_REQUEST = 4096
+_MAX_ADDRESS = 107  # octets of sun_path, see unix(7)
 
 
 class NotRunning(Exception):
@@ -34,7 +36,8 @@ class ControlSocket:
             self._path.unlink()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.setblocking(False)
-        self.socket.bind(_short(self._path))
+        with _address(self._path) as address:
+            self.socket.bind(address)
         self._path.chmod(0o600)
         self.socket.listen(16)
 
@@ -59,7 +62,8 @@ def ask(data_dir: Path, request: str, patience: float = 10.0) -> dict[str, Any]:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(patience)
-            connection.connect(_short(data_dir / SOCKET_NAME))
+            with _address(data_dir / SOCKET_NAME) as address:
+                connection.connect(address)
             connection.sendall(request.encode() + b"\n")
             connection.shutdown(socket.SHUT_WR)
             parts = []
@@ -72,6 +76,14 @@ def ask(data_dir: Path, request: str, patience: float = 10.0) -> dict[str, Any]:
     return answer
 
 
-def _short(path: Path) -> str:
-    """A path that fits into a socket address (108 octets), through the folder's descriptor."""
-    return str(path)
+@contextlib.contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """A socket address of at most 107 octets for a path of any length."""
+    if len(str(path).encode()) <= _MAX_ADDRESS:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
