@@ -5,23 +5,50 @@ documentation in `metadata`; the reference page, `relevo.toml.example` and `rele
 are generated from it. Nothing here opens files, sockets or certificates.
 
 Durations are `timedelta`, sizes are octets. Paths are absolute after loading (relative ones are
-relative to the config directory).
+relative to the config directory). The defaults here are those of the profile "relevo"; where the
+profile "chasquid" differs is in `relevo.config.profiles`.
 """
+
+# ruff: noqa: RUF009 -- key() is dataclasses.field() with documentation, not a value
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from relevo.config.problems import Problem
 
-def key(doc: str, default: Any, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
-    """A field with its documentation; `default` may be a factory for containers."""
-    meta = {"doc": doc, "unit": unit, "choices": choices}
+
+def key(
+    doc: str,
+    default: Any,
+    *,
+    unit: str = "",
+    choices: tuple[str, ...] = (),
+    least: float | timedelta | None = None,
+    most: float | timedelta | None = None,
+) -> Any:
+    """A field with its documentation; `default` may be a factory for containers.
+
+    `choices` lists every value taken, `least` and `most` bound numbers and durations (both
+    inclusive).
+    """
+    meta = {"doc": doc, "unit": unit, "choices": choices, "least": least, "most": most}
     if callable(default):
         return field(default_factory=default, metadata=meta)
     return field(default=default, metadata=meta)
+
+
+_MS = timedelta(milliseconds=1)
+_SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
+_KIB = 1024
+_MIB = 1024 * 1024
+_GIB = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,18 +56,40 @@ class Listen:
     """[listen]"""
 
     smtp: tuple[str, ...] = key(
-        "Addresses for mail from other servers: `host:port`, `:port`, `[v6]:port` or `systemd`.", ("systemd",))
-    submission: tuple[str, ...] = key("Addresses for mail from own users (STARTTLS).", ("systemd",))
-    submission_tls: tuple[str, ...] = key("Addresses for mail from own users (TLS from the start).", ("systemd",))
+        "Addresses for mail from other servers: `host:port`, `:port`, `[v6]:port` or `systemd`.",
+        (":25",),
+    )
+    submission: tuple[str, ...] = key(
+        "Addresses for mail from own users (STARTTLS).",
+        (":587",),
+    )
+    submission_tls: tuple[str, ...] = key(
+        "Addresses for mail from own users (TLS from the start).",
+        (":465",),
+    )
+    monitoring: str = key(
+        "Address for monitoring over HTTP; empty: none. Taken, but not served by this release.",
+        "",
+    )
+    haproxy: bool = key(
+        "Connections to the SMTP addresses start with a PROXY header. Not supported by this "
+        "release: `true` is refused.",
+        False,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """[server]"""
 
-    workers: int = key("Worker processes; 0: one per core.", 0)
+    workers: int = key("Worker processes; 0: one per core.", 0, least=0, most=256)
     user: str = key("User to become after the listeners are open, when started as root.", "")
-    grace: timedelta = key("How long running transactions may finish after TERM.", timedelta(seconds=30))
+    grace: timedelta = key(
+        "How long running transactions may finish after TERM.",
+        timedelta(seconds=30),
+        least=timedelta(0),
+        most=_DAY,
+    )
     loop: str = key("Event loop.", "uvloop", choices=("uvloop", "asyncio"))
 
 
@@ -48,7 +97,13 @@ class Server:
 class Smtp:
     """[smtp]"""
 
-    max_message_size: int = key("Largest message, octets on the wire.", 50 * 1024 * 1024, unit="bytes")
+    max_message_size: int = key(
+        "Largest message, octets on the wire.",
+        50 * _MIB,
+        unit="bytes",
+        least=_KIB,
+        most=1024 * _GIB,
+    )
     chunking: bool = key("Offer CHUNKING (BDAT).", True)
     binarymime: bool = key("Offer BINARYMIME.", False)
     dsn: bool = key("Offer DSN.", True)
@@ -58,29 +113,90 @@ class Smtp:
 class Limits:
     """[limits]"""
 
-    connections: int = key("Connections at once, over all workers; more get 421.", 10_000)
-    connections_per_source: int = key("Connections at once from one IPv4 address or IPv6 /64.", 500)
-    recipients: int = key("Recipients a transaction; more get 452 4.5.3.", 101)
-    expanded_recipients: int = key("Recipients of a message after alias expansion.", 1000)
-    rejected_recipients: int = key("Refused recipients a connection; then it ends with 421.", 100)
-    errors: int = key("Syntax, sequence and AUTH errors a connection; the last is answered 421.", 3)
-    received_headers: int = key("Received fields above which a message loops.", 50)
-    header_size: int = key("Largest header block.", 256 * 1024, unit="bytes")
-    command_timeout: timedelta = key("Silence between commands before 421.", timedelta(minutes=5))
+    connections: int = key(
+        "Connections at once, over all workers; more get 421.",
+        10_000,
+        least=1,
+    )
+    connections_per_source: int = key(
+        "Connections at once from one IPv4 address or IPv6 /64.",
+        500,
+        least=1,
+    )
+    recipients: int = key("Recipients a transaction; more get 452 4.5.3.", 101, least=1)
+    expanded_recipients: int = key(
+        "Recipients of a message after alias expansion.",
+        1000,
+        least=1,
+    )
+    rejected_recipients: int = key(
+        "Refused recipients a connection; then it ends with 421.",
+        100,
+        least=1,
+    )
+    errors: int = key(
+        "Syntax, sequence and AUTH errors a connection; the last is answered 421.",
+        3,
+        least=1,
+    )
+    received_headers: int = key("Received fields above which a message loops.", 50, least=1)
+    header_size: int = key(
+        "Largest header block.",
+        256 * _KIB,
+        unit="bytes",
+        least=_KIB,
+        most=64 * _MIB,
+    )
+    command_timeout: timedelta = key(
+        "Silence between commands before 421.",
+        timedelta(minutes=5),
+        least=_MS,
+        most=_DAY,
+    )
     busy_command_timeout: timedelta = key(
-        "The same while over 80 % of `limits.connections` are in use.", timedelta(seconds=10))
-    data_timeout: timedelta = key("Silence inside a message before 421.", timedelta(minutes=3))
-    data_min_rate: int = key("Slowest message, octets a second over 5 minutes.", 1024, unit="bytes/s")
-    handshake_timeout: timedelta = key("TLS handshake.", timedelta(seconds=10))
-    connection_lifetime: timedelta = key("Longest connection; ends between commands.", timedelta(minutes=60))
+        "The same while over 80 % of `limits.connections` are in use.",
+        timedelta(seconds=10),
+        least=_MS,
+        most=_DAY,
+    )
+    data_timeout: timedelta = key(
+        "Silence inside a message before 421.",
+        timedelta(minutes=3),
+        least=_MS,
+        most=_DAY,
+    )
+    data_min_rate: int = key(
+        "Slowest message, octets a second over 5 minutes.",
+        1024,
+        unit="bytes/s",
+        least=0,
+    )
+    handshake_timeout: timedelta = key(
+        "TLS handshake.",
+        timedelta(seconds=10),
+        least=_MS,
+        most=_DAY,
+    )
+    connection_lifetime: timedelta = key(
+        "Longest connection; ends between commands.",
+        timedelta(minutes=60),
+        least=_MS,
+        most=30 * _DAY,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
     """[addresses]"""
 
-    suffix_separators: str = key("Characters that start a suffix: user+tag is user.", "+")
-    drop_characters: str = key("Characters ignored in our local parts: us.er is user.", ".")
+    suffix_separators: str = key(
+        "Characters that start a suffix: user+tag is user. Empty: no suffixes.",
+        "+",
+    )
+    drop_characters: str = key(
+        "Characters ignored in our local parts: us.er is user. Empty: none.",
+        ".",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +204,22 @@ class Auth:
     """[auth]"""
 
     mechanisms: tuple[str, ...] = key(
-        "SASL mechanisms, offered on TLS only: PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-256-PLUS.", ("PLAIN", "LOGIN"))
-    failure_delay: timedelta = key("Every answer to AUTH takes at least this long.", timedelta(milliseconds=100))
-    max_pending: int = key("Verifications at once, a worker; more get 454.", 32)
-    dovecot: bool = key("Ask Dovecot when the users files say no.", False)
-    dovecot_userdb_path: str = key("Dovecot's userdb socket.", "")
-    dovecot_client_path: str = key("Dovecot's client socket.", "")
+        "SASL mechanisms, offered on TLS only: PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-256-PLUS.",
+        ("PLAIN", "LOGIN"),
+    )
+    failure_delay: timedelta = key(
+        "Every answer to AUTH takes at least this long.",
+        timedelta(milliseconds=100),
+        least=timedelta(0),
+        most=timedelta(minutes=1),
+    )
+    max_pending: int = key("Verifications at once, a worker; more get 454.", 32, least=1, most=1024)
+    dovecot: bool = key(
+        "Ask Dovecot when the users files say no. Taken, but not done by this release.",
+        False,
+    )
+    dovecot_userdb_path: str = key("Dovecot's userdb socket; empty: looked for.", "")
+    dovecot_client_path: str = key("Dovecot's client socket; empty: looked for.", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,32 +227,72 @@ class Delivery:
     """[delivery]"""
 
     local: str = key(
-        "`maildir:PATTERN` (with {domain} and {user}), `mda` or `discard`.", "maildir:/var/mail/relevo/{domain}/{user}")
+        "`maildir:PATTERN` (with {domain} and {user}), `mda` or `discard`.",
+        "maildir:/var/mail/relevo/{domain}/{user}",
+    )
     mda_command: str = key("Mail delivery agent, searched in PATH if without /.", "maildrop")
     mda_arguments: tuple[str, ...] = key(
-        "Its arguments; %from%, %from_user%, %from_domain%, %to%, %to_user%, %to_domain% are replaced.",
-        ("-f", "%from%", "-d", "%to_user%"))
-    command_timeout: timedelta = key("MDA and pipe commands are killed after this.", timedelta(seconds=30))
-    max_commands: int = key("MDA and pipe commands at once, a worker.", 16)
+        "Its arguments; %from%, %from_user%, %from_domain%, %to%, %to_user%, %to_domain% are "
+        "replaced.",
+        ("-f", "%from%", "-d", "%to_user%"),
+    )
+    command_timeout: timedelta = key(
+        "MDA and pipe commands are killed after this.",
+        timedelta(seconds=30),
+        least=_MS,
+        most=_DAY,
+    )
+    max_commands: int = key("MDA and pipe commands at once, a worker.", 16, least=1, most=1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
     """[queue]"""
 
-    max_messages: int = key("Waiting messages above which mail gets 451 4.3.0.", 1_000_000)
-    give_up_after: timedelta = key("Age at which waiting recipients are given up.", timedelta(hours=20))
-    min_free_space: float = key("Free share of the file system below which MAIL gets 452.", 0.05)
-    segment_size: int = key("Size of a spool segment.", 64 * 1024 * 1024, unit="bytes")
-    inline_size: int = key("Largest message kept inside the database.", 8 * 1024, unit="bytes")
+    max_messages: int = key(
+        "Waiting messages above which mail gets 451 4.3.0.",
+        1_000_000,
+        least=1,
+    )
+    give_up_after: timedelta = key(
+        "Age at which waiting recipients are given up.",
+        timedelta(days=5),
+        least=_MS,
+        most=3650 * _DAY,
+    )
+    min_free_space: float = key(
+        "Free share of the file system below which MAIL gets 452.",
+        0.05,
+        least=0.0,
+        most=0.9,
+    )
+    segment_size: int = key(
+        "Size of a spool segment.",
+        64 * _MIB,
+        unit="bytes",
+        least=_MIB,
+        most=4 * _GIB,
+    )
+    inline_size: int = key(
+        "Largest message kept inside the database.",
+        8 * _KIB,
+        unit="bytes",
+        least=0,
+        most=_MIB,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """[history]"""
 
-    max_age: timedelta = key("Events are kept this long.", timedelta(days=14))
-    max_events: int = key("And at most this many.", 2_000_000)
+    max_age: timedelta = key(
+        "Events are kept this long.",
+        timedelta(days=14),
+        least=_SECOND,
+        most=3650 * _DAY,
+    )
+    max_events: int = key("And at most this many.", 2_000_000, least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +300,18 @@ class Log:
     """[log]"""
 
     file: str = key("`stderr` or a file, reopened on HUP.", "stderr")
-    level: str = key("Least severe level written.", "info", choices=("debug", "info", "warning", "error"))
+    level: str = key(
+        "Least severe level written.",
+        "info",
+        choices=("debug", "info", "warning", "error"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailLog:
     """[mail_log]"""
 
-    path: str = key("`syslog`, `stdout`, `stderr`, `off` or a file.", "syslog")
+    path: str = key("`syslog`, `stdout`, `stderr`, `off` or a file.", "stdout")
     format: str = key("Line format.", "chasquid", choices=("chasquid", "json"))
 
 
@@ -149,19 +319,38 @@ class MailLog:
 class Reload:
     """[reload]"""
 
-    interval: timedelta = key("How often users, aliases and certificates are looked at.", timedelta(seconds=30))
+    interval: timedelta = key(
+        "How often users, aliases and certificates are looked at.",
+        timedelta(seconds=30),
+        least=_MS,
+        most=_DAY,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """All of it. `source` names the files it came from."""
+    """All of it. The fields without documentation are no keys but say where it came from.
+
+    `source` names the files read; `origins` says for each dotted key where its value was set;
+    `warnings` are what the operator should know, though it keeps nothing from starting.
+    """
 
     config_dir: Path = key("", Path("/etc/relevo"))
     source: tuple[str, ...] = key("", ())
+    warnings: tuple[Problem, ...] = key("", ())
+    origins: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), metadata={"doc": ""}, compare=False
+    )
     profile: str = key("Set of defaults.", "relevo", choices=("relevo", "chasquid"))
-    hostname: str = key("Our name in greeting, EHLO and trace fields; default: the system's.", "")
+    hostname: str = key(
+        "Our name in greeting, EHLO and trace fields; default: the system's.",
+        "",
+    )
     data_dir: Path = key("Queue, spool and state.", Path("/var/lib/relevo"))
-    postmaster: str = key("Where mail to <postmaster> and failed DSNs go; default: postmaster@ the first domain.", "")
+    postmaster: str = key(
+        "Where mail to <postmaster> and failed DSNs go; default: postmaster@ the first domain.",
+        "",
+    )
     listen: Listen = key("", Listen)
     server: Server = key("", Server)
     smtp: Smtp = key("", Smtp)

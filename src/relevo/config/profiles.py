@@ -1,0 +1,89 @@
+"""The two sets of defaults, and every default in which they differ.
+
+"relevo" is for a new server: the defaults of the model. "chasquid" is what a directory with a
+`chasquid.conf` gets unless its `relevo.toml` says otherwise, so that it works as it did.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from relevo.config.schema import KEYS
+from relevo.config.toml_text import toml_value
+
+
+class Profile(Enum):
+    """A set of defaults."""
+
+    RELEVO = "relevo"
+    CHASQUID = "chasquid"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key whose default under the profile "chasquid" is not the model's."""
+
+    key: str
+    value: Any
+    why: str
+
+
+DIFFERENCES = (
+    Difference("data_dir", Path("/var/lib/chasquid"), "Where chasquid keeps its data."),
+    Difference("listen.smtp", ("systemd",), "chasquid takes its sockets from systemd."),
+    Difference("listen.submission", ("systemd",), "chasquid takes its sockets from systemd."),
+    Difference("listen.submission_tls", ("systemd",), "chasquid takes its sockets from systemd."),
+    Difference("delivery.local", "mda", "chasquid hands local mail to a mail delivery agent."),
+    Difference("queue.give_up_after", timedelta(hours=20), "chasquid's default."),
+    Difference("mail_log.path", "syslog", "chasquid's default."),
+)
+"""The table; `differences_table` renders it for the documentation."""
+
+_NOTES = """
+- `hostname`: without it the profile `chasquid` takes the system's host name as it is; the profile
+  `relevo` takes the fully qualified one.
+- `queue.max_messages`: the same in both. A `chasquid.conf` without `max_queue_items` does not get
+  chasquid's limit of 200 messages; set `max_queue_items` to have a limit.
+"""
+
+
+def profile_defaults(profile: Profile) -> dict[str, Any]:
+    """The default of every key, by dotted name."""
+    values = {name: key.default for name, key in KEYS.items()}
+    if profile is Profile.CHASQUID:
+        values |= {difference.key: difference.value for difference in DIFFERENCES}
+    values["profile"] = profile.value
+    return values
+
+
+def differences_table() -> str:
+    """Every default that depends on the profile, as Markdown."""
+    rows = [
+        f"| `{difference.key}` | `{toml_value(KEYS[difference.key], KEYS[difference.key].default)}`"
+        f" | `{toml_value(KEYS[difference.key], difference.value)}` | {difference.why} |"
+        for difference in DIFFERENCES
+    ]
+    head = ("| key | profile `relevo` | profile `chasquid` | why |", "|---|---|---|---|")
+    return "\n".join((*head, *rows)) + "\n" + _NOTES
+
+
+def system_hostname(profile: Profile) -> str:
+    """The name of this machine as the profile wants it.
+
+    The system's resolver is asked only when the plain host name has no dot; `/etc/hosts` is
+    normally the first to answer it.
+    """
+    name = socket.gethostname()
+    if profile is Profile.CHASQUID or "." in name:
+        return name
+    try:
+        answers = socket.getaddrinfo(name, None, flags=socket.AI_CANONNAME)
+    except OSError:
+        return name
+    canonical = answers[0][3]
+    return canonical if "." in canonical else name

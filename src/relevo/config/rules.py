@@ -1,0 +1,256 @@
+"""What a value must be beyond its type: rules for single keys, then rules over several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relevo.config.convert import BadValue, nearest
+from relevo.config.layout import find_domains
+from relevo.config.listen_address import BadListenAddress, ListenAddress, parse_listen_address
+from relevo.config.model import Config
+from relevo.config.problems import Problem, Severity
+from relevo.config.settings import Setting
+from relevo.mail import InvalidAddress, normalize_domain, parse_address
+
+MECHANISMS = ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")
+
+_MAILDIR = "maildir:"
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_LISTS = ("listen.smtp", "listen.submission", "listen.submission_tls")
+
+
+def refine(name: str, value: Any, config_dir: Path) -> Any:
+    """The value of key `name` in its final form (absolute paths, …); raises BadValue."""
+    rule = _RULES.get(name)
+    return rule(value, config_dir) if rule else value
+
+
+def _hostname(value: str, _config_dir: Path) -> str:
+    if value.startswith("["):
+        raise BadValue(f"{value!r} is not a host name", "the name that other servers know")
+    if value:
+        try:
+            normalize_domain(value)
+        except InvalidAddress as error:
+            raise BadValue(f"{value!r} is not a host name", "for example mx.example.org") from error
+    return value
+
+
+def _listen(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+    return tuple(_one_address(value) for value in values)
+
+
+def _monitoring(value: str, _config_dir: Path) -> str:
+    return _one_address(value) if value else value
+
+
+def _one_address(value: str) -> str:
+    try:
+        address = parse_listen_address(value)
+    except BadListenAddress as error:
+        raise BadValue(error.text, error.hint) from error
+    return str(address) if address else value
+
+
+def _mechanisms(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+    upper = tuple(value.upper() for value in values)
+    for value in upper:
+        if value not in MECHANISMS:
+            near = nearest(value, MECHANISMS)
+            hint = f"did you mean {near}?" if near else f"known are {', '.join(MECHANISMS)}"
+            raise BadValue(f"{value!r} is no mechanism of this server", hint)
+    return tuple(dict.fromkeys(upper))
+
+
+def _local(value: str, config_dir: Path) -> str:
+    if value in {"mda", "discard"}:
+        return value
+    pattern = value.removeprefix(_MAILDIR)
+    if pattern == value:
+        raise BadValue(
+            f"{value!r} is no way to deliver",
+            '"maildir:/var/mail/{domain}/{user}", "mda" or "discard"',
+        )
+    names = _PLACEHOLDER.findall(pattern)
+    for name in names:
+        if name not in {"domain", "user"}:
+            raise BadValue(f"{{{name}}} has no meaning in a maildir pattern", "{domain} and {user}")
+    if "user" not in names:
+        raise BadValue("the maildir pattern lacks {user}", "else all users share one mailbox")
+    return f"{_MAILDIR}{config_dir / pattern}"
+
+
+def _command(value: str, config_dir: Path) -> str:
+    if not value.strip():
+        raise BadValue("the command is empty")
+    return str(config_dir / value) if "/" in value else value
+
+
+def _postmaster(value: str, _config_dir: Path) -> str:
+    if not value:
+        return value
+    try:
+        address = parse_address(value)
+    except InvalidAddress as error:
+        raise BadValue(f"{value!r} is not an address: {error}") from error
+    if not address.local or not address.domain:
+        raise BadValue(f"{value!r} is not an address", "for example admin@example.org")
+    return value
+
+
+def _characters(value: str, _config_dir: Path) -> str:
+    if "@" in value:
+        raise BadValue("@ cannot be one of the characters", "a local part has none")
+    return value
+
+
+def _directory(value: Path, config_dir: Path) -> Path:
+    return config_dir / value
+
+
+def _file_or_word(*words: str) -> Callable[[str, Path], str]:
+    def rule(value: str, config_dir: Path) -> str:
+        if not value:
+            raise BadValue("the file name is empty", f"a path, or one of {', '.join(words)}")
+        return value if value in words else str(config_dir / value)
+
+    return rule
+
+
+def _optional_file(value: str, config_dir: Path) -> str:
+    return str(config_dir / value) if value else value
+
+
+_RULES: Mapping[str, Callable[[Any, Path], Any]] = {
+    "hostname": _hostname,
+    "data_dir": _directory,
+    "postmaster": _postmaster,
+    **dict.fromkeys(_LISTS, _listen),
+    "listen.monitoring": _monitoring,
+    "addresses.suffix_separators": _characters,
+    "addresses.drop_characters": _characters,
+    "auth.mechanisms": _mechanisms,
+    "auth.dovecot_userdb_path": _optional_file,
+    "auth.dovecot_client_path": _optional_file,
+    "delivery.local": _local,
+    "delivery.mda_command": _command,
+    "log.file": _file_or_word("stderr"),
+    "mail_log.path": _file_or_word("syslog", "stdout", "stderr", "off"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the settings of a configuration stand, for problems of several keys together."""
+
+    settings: Mapping[str, Setting]
+    fallback: str
+
+    def problem(
+        self, name: str, text: str, hint: str = "", severity: Severity = Severity.ERROR
+    ) -> Problem:
+        """A problem of key `name`, named where it is set, or at `fallback` if it is a default."""
+        if setting := self.settings.get(name):
+            return setting.problem(text, hint, severity)
+        return Problem(self.fallback, 0, name, text, hint, severity)
+
+
+def cross_check(config: Config, places: Places, broken: frozenset[str]) -> list[Problem]:
+    """Problems and warnings of the whole; keys in `broken` have been complained about already."""
+    return [
+        problem
+        for names, rule in _CROSS_RULES
+        if broken.isdisjoint(names)
+        for problem in rule(config, places)
+    ]
+
+
+def _addresses_differ(config: Config, places: Places) -> Iterator[Problem]:
+    taken: dict[int, list[tuple[str, ListenAddress]]] = {}
+    lists = {name: getattr(config.listen, name.partition(".")[2]) for name in _LISTS}
+    if config.listen.monitoring:
+        lists["listen.monitoring"] = (config.listen.monitoring,)
+    for name, texts in lists.items():
+        if texts.count("systemd") > 1:
+            yield places.problem(name, "systemd stands more than once", "once takes all sockets")
+        for address in filter(None, map(parse_listen_address, texts)):
+            others = taken.setdefault(address.port, []) if address.port else []
+            for other_name, other in others:
+                if address.host == other.host:
+                    yield places.problem(name, f"{address} is already taken by {other_name}")
+                elif not address.host or not other.host:
+                    text = f"{address} and {other} of {other_name} exclude each other"
+                    yield places.problem(name, text, "an address without host takes every one")
+            others.append((name, address))
+
+
+def _something_listens(config: Config, places: Places) -> Iterator[Problem]:
+    if not (config.listen.smtp or config.listen.submission or config.listen.submission_tls):
+        yield places.problem("listen.smtp", "there is no address to listen on", "give one")
+
+
+def _no_proxy_yet(config: Config, places: Places) -> Iterator[Problem]:
+    if config.listen.haproxy:
+        yield places.problem(
+            "listen.haproxy",
+            "the PROXY protocol is not supported by this release",
+            "remove the key, and let clients connect without a proxy that sends PROXY headers",
+        )
+
+
+def _no_dovecot_yet(config: Config, places: Places) -> Iterator[Problem]:
+    if config.auth.dovecot:
+        yield places.problem(
+            "auth.dovecot",
+            "Dovecot is not asked by this release; only users in the users files can log in",
+            severity=Severity.WARNING,
+        )
+
+
+def _no_monitoring_yet(config: Config, places: Places) -> Iterator[Problem]:
+    if config.listen.monitoring:
+        yield places.problem(
+            "listen.monitoring",
+            "monitoring is not served by this release; nothing will listen there",
+            severity=Severity.WARNING,
+        )
+
+
+def _maildirs_differ(config: Config, places: Places) -> Iterator[Problem]:
+    if not config.delivery.local.startswith(_MAILDIR) or "{domain}" in config.delivery.local:
+        return
+    domains, _ = find_domains(config.config_dir)
+    if len(domains) > 1:
+        yield places.problem(
+            "delivery.local",
+            f"the maildir pattern lacks {{domain}}, and there are {len(domains)} domains",
+            "else users of the same name in different domains share one mailbox",
+        )
+
+
+def _name_is_full(config: Config, places: Places) -> Iterator[Problem]:
+    if "." not in config.hostname:
+        yield places.problem(
+            "hostname",
+            f"{config.hostname!r} is not fully qualified; other servers may refuse our mail",
+            'set for example hostname = "mx.example.org"',
+            Severity.WARNING,
+        )
+
+
+_CROSS_RULES: tuple[
+    tuple[frozenset[str], Callable[[Config, Places], Iterator[Problem]]],
+    ...,
+] = (
+    (frozenset((*_LISTS, "listen.monitoring")), _addresses_differ),
+    (frozenset(_LISTS), _something_listens),
+    (frozenset({"listen.haproxy"}), _no_proxy_yet),
+    (frozenset({"auth.dovecot"}), _no_dovecot_yet),
+    (frozenset({"listen.monitoring"}), _no_monitoring_yet),
+    (frozenset({"delivery.local"}), _maildirs_differ),
+    (frozenset({"hostname"}), _name_is_full),
+)

@@ -1,0 +1,44 @@
+"""Values of settings written as TOML."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from relevo.config.schema import Key, Kind
+from relevo.config.units import format_duration, format_size
+
+_ESCAPES = {
+    **{code: f"\\u{code:04x}" for code in (*range(0x20), 0x7F)},
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
+    ord('"'): '\\"',
+    ord("\\"): "\\\\",
+}
+
+
+def toml_string(text: str) -> str:
+    """`text` as a basic string."""
+    return f'"{text.translate(_ESCAPES)}"'
+
+
+def toml_value(key: Key, value: Any) -> str:
+    """`value`, one of those that `key` can have, as its loader reads it back."""
+    match key.kind:
+        case Kind.TEXT | Kind.PATH:
+            return toml_string(str(value))
+        case Kind.WORDS:
+            return f"[{', '.join(toml_string(word) for word in value)}]"
+        case Kind.FLAG:
+            return "true" if value else "false"
+        case Kind.INTEGER:
+            return str(value)
+        case Kind.SHARE:
+            return repr(float(value))
+        case Kind.SIZE:
+            text = format_size(value)
+            return text if text.isdecimal() else toml_string(text)
+        case Kind.DURATION:
+            return toml_string(format_duration(value))
+        case _:
+            assert_never(key.kind)
