@@ -8,22 +8,37 @@ from relevo.journal.daemon_log import (
     session_error_line,
     too_many_errors_line,
 )
-from relevo.journal.durations import go_duration
-from relevo.journal.escape import escape
-from relevo.journal.events import Event, Outcome
-from relevo.journal.maillog import chasquid_line, json_line, plain_line
+from relevo.journal.events import (
+    Accepted,
+    Attempted,
+    Authenticated,
+    Done,
+    DsnSent,
+    Event,
+    Listening,
+    OperatorAction,
+    Outcome,
+    Rejected,
+    Waiting,
+)
+from relevo.journal.maillog import plain_line
 from relevo.journal.sink import MailLog, MailLogUnavailable
 
 __all__ = [
+    "Accepted",
+    "Attempted",
+    "Authenticated",
+    "Done",
+    "DsnSent",
     "Event",
+    "Listening",
     "MailLog",
     "MailLogUnavailable",
+    "OperatorAction",
     "Outcome",
-    "chasquid_line",
-    "escape",
-    "go_duration",
+    "Rejected",
+    "Waiting",
     "http_command_line",
-    "json_line",
     "plain_line",
     "session_error_line",
     "too_many_errors_line",

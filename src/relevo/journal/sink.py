@@ -32,8 +32,8 @@ class MailLogUnavailable(Exception):
 class MailLog:
     """Writes events to a target in a format.
 
-    `path`: `syslog`, `stdout`, `stderr`, `off` or a file. `line_format`: `chasquid`, `json` or `plain`.
-    `call_soon` puts a call at the end of the loop's iteration; None: every event is written at
+    `path`: `syslog`, `stdout`, `stderr`, `off` or a file; `line_format`: `chasquid`, `json` or
+    `plain`. `call_soon` puts a call at the end of the loop's iteration; None: every event is written at
     once. Raises MailLogUnavailable when a file cannot be opened.
     """
 
