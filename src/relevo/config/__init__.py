@@ -14,8 +14,10 @@ from relevo.config.layout import (
 )
 from relevo.config.listen_address import ListenAddress, parse_listen_address
 from relevo.config.load import load
+from relevo.config.local_check import check_local
 from relevo.config.model import Config
 from relevo.config.problems import ConfigErrors, Problem, Severity
+from relevo.config.render import render_json, render_toml
 
 __all__ = [
     "CertificateFolder",
@@ -26,9 +28,12 @@ __all__ = [
     "ListenAddress",
     "Problem",
     "Severity",
+    "check_local",
     "find_certificates",
     "find_domains",
     "hooks_dir",
     "load",
     "parse_listen_address",
+    "render_json",
+    "render_toml",
 ]

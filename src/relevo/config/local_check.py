@@ -1,0 +1,59 @@
+"""What can be checked on this machine alone, beyond the configuration files.
+
+`relevo check` prints it all; a server must not start while there is an error in it. What users
+and aliases files say is judged by the directory, which reads them.
+"""
+
+from __future__ import annotations
+
+import pwd
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from relevo.config.certificates import check_certificates
+from relevo.config.dkim_keys import check_dkim_keys
+from relevo.config.layout import find_certificates, find_domains
+from relevo.config.model import Config
+from relevo.config.problems import Problem, Severity
+
+
+def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
+    """Errors and warnings about certificates, domains, keys, the service user and the MDA.
+
+    Reads files; asks neither DNS nor any other machine. `now` (with a time zone) is for expiry.
+    """
+    certificates, problems = find_certificates(config.config_dir)
+    domains, domain_problems = find_domains(config.config_dir)
+    return [
+        *problems,
+        *check_certificates(certificates, config.hostname, now or datetime.now(UTC)),
+        *domain_problems,
+        *(problem for domain in domains for problem in check_dkim_keys(domain)),
+        *_user_exists(config),
+        *_mda_exists(config),
+    ]
+
+
+def _user_exists(config: Config) -> Iterator[Problem]:
+    if not config.server.user:
+        return
+    try:
+        pwd.getpwnam(config.server.user)
+    except KeyError:
+        text = f"there is no user {config.server.user!r} on this machine"
+        yield _at_key(config, "server.user", text, Severity.ERROR)
+
+
+def _mda_exists(config: Config) -> Iterator[Problem]:
+    if config.delivery.local == "mda" and not shutil.which(config.delivery.mda_command):
+        text = f"{config.delivery.mda_command!r} is not a program here; local mail would wait"
+        yield _at_key(config, "delivery.mda_command", text, Severity.WARNING)
+
+
+def _at_key(config: Config, name: str, text: str, severity: Severity) -> Problem:
+    """A problem of a key, named at the line that set it."""
+    file, _, line = config.origins.get(name, "").rpartition(":")
+    if line.isdecimal():
+        return Problem(file, int(line), name, text, severity=severity)
+    return Problem(config.source[0] if config.source else "", 0, name, text, severity=severity)
