@@ -33,7 +33,7 @@ class MailLog:
     """Writes events to a target in a format.
 
     `path`: `syslog`, `stdout`, `stderr`, `off` or a file; `line_format`: `chasquid`, `json` or
-    `plain`. `call_soon` puts a call at the end of the loop's iteration; None: every event is written at
+    `plain`. `call_soon` puts a call at the end of the iteration; None: each event is written at
     once. Raises MailLogUnavailable when a file cannot be opened.
     """
 

@@ -13,6 +13,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 
 import idna
 from precis_i18n import get_profile
@@ -20,7 +21,11 @@ from precis_i18n import get_profile
 _DOT_STRING = re.compile(
     r"[^\s()<>\[\]:;@\\,\".\x00-\x1f\x7f]+(?:\.[^\s()<>\[\]:;@\\,\".\x00-\x1f\x7f]+)*"
 )
-_ASCII_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1035 §2.3.1, RFC 1123 §2.1
+_ASCII_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_MAX_DOMAIN = 253  # octets as A-labels
+_QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _USERNAME = get_profile("UsernameCaseMapped")
 
 
@@ -40,15 +45,14 @@ class InvalidUser(InvalidAddress):
 def normalize_domain(domain: str) -> str:
     """The one form of a domain inside relevo: U-labels, NFC, lower case.
 
-    Address literals (`[…]`) are only lower-cased. Raises InvalidDomain.
+    Address literals are only lower-cased. Whatever comes out is hostname syntax or an address
+    literal, and so without `/`, blanks and controls. Raises InvalidDomain.
     """
     if domain.startswith("["):
-        if not domain.endswith("]"):
-            raise InvalidDomain(f"address literal without its bracket: {domain!r}")
-        return domain.lower()
+        return _checked_literal(domain.lower())
     lowered = domain.lower()
     if lowered.isascii() and "xn--" not in lowered:
-        if len(lowered) > 253 or not _ASCII_HOST.fullmatch(lowered):
+        if len(lowered) > _MAX_DOMAIN or not _ASCII_HOST.fullmatch(lowered):
             raise InvalidDomain(f"not a domain name: {domain!r}")
         return lowered
     try:
@@ -56,9 +60,24 @@ def normalize_domain(domain: str) -> str:
         ascii_form = idna.encode(decoded, uts46=True)
     except (idna.IDNAError, UnicodeError) as error:
         raise InvalidDomain(f"not a domain name: {domain!r} ({error})") from error
-    if len(ascii_form) > 253:
-        raise InvalidDomain(f"domain name longer than 253 octets: {domain!r}")
+    if len(ascii_form) > _MAX_DOMAIN:
+        raise InvalidDomain(f"domain name longer than {_MAX_DOMAIN} octets: {domain!r}")
     return unicodedata.normalize("NFC", decoded).lower()
+
+
+def _checked_literal(literal: str) -> str:
+    """`[127.0.0.1]` or `[ipv6:…]` (RFC 5321 §4.1.3); other tags have no meaning to us."""
+    inside = literal[1:-1]
+    try:
+        if not literal.endswith("]") or "%" in inside:
+            raise ValueError(literal)
+        if inside.startswith("ipv6:"):
+            IPv6Address(inside.removeprefix("ipv6:"))
+        else:
+            IPv4Address(inside)
+    except ValueError as error:
+        raise InvalidDomain(f"not an address literal: {literal!r}") from error
+    return literal
 
 
 @lru_cache(maxsize=8192)
@@ -124,12 +143,12 @@ def parse_address(text: str, default_domain: str = "") -> Address:
     if not text:
         return NULL
     local, at, domain = text.rpartition("@")
-    if not at:
+    if not at or _QUOTED_STRING.fullmatch(text):  # an @ within quotes separates nothing
         local, domain = text, default_domain
     if not local:
         raise InvalidAddress(f"no local part: {text!r}")
     if len(local) > 1 and local[0] == local[-1] == '"':
-        local = re.sub(r"\\(.)", r"\1", local[1:-1])
+        local = _QUOTED_PAIR.sub(r"\1", local[1:-1])
     return Address(local, normalize_domain(domain) if domain else "")
 
 
