@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks of relevo and the mail servers installed here."""
