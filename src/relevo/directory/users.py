@@ -6,7 +6,8 @@ Protobuf text format, shared with chasquid and chasquid-util, which read what is
         logN: 14 r: 8 p: 1 keyLen: 32 salt: "…" encrypted: "…" } } }
 
 A name is unique, the last entry of a repeated one counts. An entry without a scheme may receive
-mail but never log in, like `denied`. This module only reads values; it never hashes.
+mail but never log in, like `denied`, and is how a denied user is written. This module only knows
+values; it never hashes.
 """
 
 from __future__ import annotations
@@ -186,4 +187,4 @@ def _format_credential(credential: Credential) -> str:
         case Plain():
             return f"    plain: {{\n      password: {quote(credential.password)}\n    }}\n"
         case Denied():
-            return "    denied: {}\n"
+            return ""  # says the same as `denied: {}`, and older chasquids read it too
