@@ -1,0 +1,106 @@
+"""The dispatcher as a configuration wants it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from relevo.delivery.bounce import Surroundings
+from relevo.delivery.commands import CommandRunner
+from relevo.delivery.discard import DiscardAgent
+from relevo.delivery.dispatcher import Dispatcher, Policy
+from relevo.delivery.mailbox_pattern import InvalidPattern, parse_pattern
+from relevo.delivery.maildir import MaildirAgent
+from relevo.delivery.mda import MdaAgent
+from relevo.delivery.pipe import PipeAgent
+from relevo.delivery.remote import DeferringAgent
+from relevo.delivery.routing import LOCAL, MX, PIPE, VIA
+from relevo.directory import Existence, UnknownNow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from relevo.config import Config
+    from relevo.delivery.attempt import Agent
+    from relevo.directory import Directory, Target
+    from relevo.journal import Event
+    from relevo.mail import Address
+    from relevo.queue.store import Store
+
+
+def make_dispatcher(
+    config: Config,
+    *,
+    store: Store,
+    directory: Callable[[], Directory],
+    journal: Callable[[Event], None],
+    clock: Callable[[], float] = time.time,
+) -> Dispatcher:
+    """The dispatcher of a worker. Raises InvalidPattern.
+
+    `directory` gives the current picture at each call; `journal` gets each event after it has been
+    committed (the mail log). Nothing is opened or started before the first delivery.
+    """
+    maker = _PolicyMaker(directory)
+    return Dispatcher(store, maker.make(config), remake=maker.make, journal=journal, clock=clock)
+
+
+class _PolicyMaker:
+    """Makes the policy of a configuration; agents whose part of it is unchanged are kept."""
+
+    def __init__(self, directory: Callable[[], Directory]) -> None:
+        self._directory = directory
+        self._made_from: object = None
+        self._agents: Mapping[str, Agent] = {}
+
+    def make(self, config: Config) -> Policy:
+        made_from = (config.delivery, config.hostname, config.config_dir)
+        if made_from != self._made_from:
+            self._agents = self._make_agents(config)
+            self._made_from = made_from
+        around = Surroundings(
+            hostname=config.hostname,
+            is_local=lambda domain: self._directory().is_local(domain),
+            expand=self._expand,
+            postmaster=lambda: self._directory().postmaster(),
+        )
+        return Policy(self._agents, around, config.queue.give_up_after.total_seconds())
+
+    def _make_agents(self, config: Config) -> Mapping[str, Agent]:
+        delivery = config.delivery
+        runner = CommandRunner(
+            config.config_dir,
+            timeout_s=delivery.command_timeout.total_seconds(),
+            limit=delivery.max_commands,
+        )
+        remote = DeferringAgent()
+        return {
+            LOCAL: self._make_local(config, runner),
+            PIPE: PipeAgent(runner),
+            MX: remote,
+            VIA: remote,
+        }
+
+    def _make_local(self, config: Config, runner: CommandRunner) -> Agent:
+        delivery = config.delivery
+        kind, _, pattern = delivery.local.partition(":")
+        match kind:
+            case "maildir":
+                return MaildirAgent(parse_pattern(pattern), config.hostname, self._is_user)
+            case "mda":
+                return MdaAgent(delivery.mda_command, delivery.mda_arguments, runner)
+            case "discard":
+                return DiscardAgent()
+            case _:
+                raise InvalidPattern(
+                    f"delivery.local is {delivery.local!r}: "
+                    "expected maildir:PATTERN, mda or discard"
+                )
+
+    async def _expand(self, address: Address) -> tuple[Target, ...]:
+        return await self._directory().expand(address)
+
+    async def _is_user(self, address: Address) -> Existence | UnknownNow:
+        """Is the final address a user of the database? (Aliases have been followed before.)"""
+        is_known = self._directory().credential(address) is not None
+        return Existence.FOUND if is_known else Existence.ABSENT

@@ -1,0 +1,86 @@
+"""What passes between the dispatcher and the agents that deliver.
+
+An agent serves one kind of route. It is given an `Attempt` (a unit and which of its recipients
+are still pending) and answers with one `Result` for each of those, in their order. A failure of
+the next hop, the disk or a command is a `Result`, not an exception; an exception is a bug of ours,
+counts as temporary, and is logged by the dispatcher.
+
+Texts in results are public: they stand in the mail log and in DSNs, so they name no paths and no
+configuration. Enhanced status codes: RFC 3463.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from relevo.journal import Outcome
+from relevo.queue.store import RecipientState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relevo.queue.store import QueuedRecipient, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a unit.
+
+    `is_repeat`: an earlier try may have got further than the store knows (its process died before
+    the outcome was committed), so an agent that can must look before it delivers again.
+    """
+
+    unit: Unit
+    pending: tuple[int, ...]  # indices into unit.recipients
+    is_repeat: bool
+
+    @property
+    def recipients(self) -> tuple[QueuedRecipient, ...]:
+        """The pending ones, in the order of `pending`."""
+        return tuple(self.unit.recipients[index] for index in self.pending)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an attempt ended for one recipient."""
+
+    outcome: Outcome
+    status: str  # enhanced status code
+    detail: str = ""
+
+
+DELIVERED = Result(Outcome.DELIVERED, "2.0.0")
+
+
+def temporary(status: str, detail: str) -> Result:
+    """Try again later."""
+    return Result(Outcome.TEMPORARY, status, detail)
+
+
+def permanent(status: str, detail: str) -> Result:
+    """Never try again."""
+    return Result(Outcome.PERMANENT, status, detail)
+
+
+class Agent(Protocol):
+    """Delivers the units of one kind of route."""
+
+    @property
+    def name(self) -> str:
+        """What stands in the mail log for a route without a next hop: "maildir", "mda"."""
+
+    async def attempt(self, attempt: Attempt) -> Sequence[Result]:
+        """One result for each pending recipient, in their order."""
+
+    def close(self) -> None:
+        """Give back what is kept between attempts, once none is running."""
+
+
+def pending_indices(unit: Unit) -> tuple[int, ...]:
+    """Which recipients of a unit are still to be served."""
+    return tuple(
+        index
+        for index, recipient in enumerate(unit.recipients)
+        if recipient.state is RecipientState.PENDING
+    )
