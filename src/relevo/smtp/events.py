@@ -177,5 +177,16 @@ class Violation:
 
 
 Event = (
-    Hello | Mail | Rcpt | BodyStart | Chunk | MessageEnd | Reset | StartTls | Auth | AuthResponse | Quit | Violation
+    Hello
+    | Mail
+    | Rcpt
+    | BodyStart
+    | Chunk
+    | MessageEnd
+    | Reset
+    | StartTls
+    | Auth
+    | AuthResponse
+    | Quit
+    | Violation
 )

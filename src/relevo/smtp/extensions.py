@@ -1,0 +1,31 @@
+"""The lines of the EHLO reply (RFC 5321 §4.1.1.1), from what a listener offers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relevo.smtp.settings import SessionSettings
+
+
+def capabilities(settings: SessionSettings, *, is_tls: bool) -> list[str]:
+    """Keywords in the order of the reply, without its first line.
+
+    STARTTLS only before TLS, AUTH only on it (RFC 3207 §4.2, RFC 4954 §4). LIMITS is RFC 9422.
+    """
+    lines = ["PIPELINING", f"SIZE {settings.max_size}", "8BITMIME", "SMTPUTF8"]
+    lines.append("ENHANCEDSTATUSCODES")
+    if settings.offers_chunking:
+        lines.append("CHUNKING")
+    if settings.offers_chunking and settings.offers_binarymime:
+        lines.append("BINARYMIME")
+    if settings.offers_dsn:
+        lines.append("DSN")
+    if settings.offers_starttls and not is_tls:
+        lines.append("STARTTLS")
+    if settings.mechanisms and is_tls:
+        lines.append("AUTH " + " ".join(settings.mechanisms))
+    if settings.max_recipients:
+        lines.append(f"LIMITS RCPTMAX={settings.max_recipients}")
+    lines.append("HELP")
+    return lines

@@ -1,0 +1,25 @@
+"""What a listener offers to its sessions, and the limits that the protocol machine keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """What a listener offers. One value a listener and TLS server name, shared by its sessions."""
+
+    hostname: str
+    max_size: int  # octets on the wire; 0: no limit
+    requires_auth: bool = False  # submission: MAIL needs AUTH first
+    is_lmtp: bool = False
+    offers_starttls: bool = False
+    offers_chunking: bool = True
+    offers_binarymime: bool = False
+    offers_dsn: bool = True
+    mechanisms: tuple[str, ...] = ()  # upper case; offered only on TLS
+    max_recipients: int = 101  # accepted in one transaction; the next gets 452
+    max_errors: int = 3  # the last of these is answered 421
+    max_rejected_recipients: int = 100  # one more is answered 421
+    max_idle_commands: int = 1000  # other than RCPT, DATA, BDAT, since the last accepted message
+    software: str = "relevo"
