@@ -312,7 +312,7 @@ class MailLog:
     """[mail_log]"""
 
     path: str = key("`syslog`, `stdout`, `stderr`, `off` or a file.", "stdout")
-    format: str = key("Line format.", "chasquid", choices=("chasquid", "json"))
+    format: str = key("Line format.", "chasquid", choices=("chasquid", "json", "plain"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,10 @@ def _local(value: str, config_dir: Path) -> str:
     for name in names:
         if name not in {"domain", "user"}:
             raise BadValue(f"{{{name}}} has no meaning in a maildir pattern", "{domain} and {user}")
+    if set("{}") & set(_PLACEHOLDER.sub("", pattern)):
+        raise BadValue("the maildir pattern has a brace without its partner")
+    if ".." in pattern.split("/"):
+        raise BadValue("the maildir pattern has .. in it", "write the path itself")
     if "user" not in names:
         raise BadValue("the maildir pattern lacks {user}", "else all users share one mailbox")
     return f"{_MAILDIR}{config_dir / pattern}"
