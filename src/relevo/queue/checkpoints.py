@@ -1,0 +1,107 @@
+"""Checkpoints and pruning: the upkeep of the one database, in one thread of one worker.
+
+A checkpoint copies the WAL's pages into the database. Inside a commit it would cost the others
+tens of milliseconds, so commits never do it. Here a PASSIVE one without the turn does the bulk;
+then a short one within the turn finishes what was written meanwhile, so that the next commit finds
+the whole WAL copied and starts it from its beginning. Without the second step a busy WAL never
+starts again and grows by every octet written.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import apsw
+
+from relevo.queue.database import QueuePaths, Turn, connect, transaction
+from relevo.queue.disk import Disk
+from relevo.queue.generations import sweep
+from relevo.queue.history import prune
+
+_log = logging.getLogger(__name__)
+
+_PAGES = 1024  # of 4 KiB in the WAL: then it is copied
+_BUSY_WAIT = 0.02  # seconds between looks while mail flows
+_IDLE_WAIT = 0.5
+_PRUNE_EVERY = 5.0
+_PRUNE_BATCH = 500  # rows in one turn: about a millisecond
+_SWEEP_EVERY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryBounds:
+    """How much history is kept."""
+
+    max_age: float  # seconds
+    max_events: int
+
+
+class Keeper:
+    """The thread; made by the worker that was told to do the upkeep."""
+
+    def __init__(
+        self,
+        paths: QueuePaths,
+        disk: Disk,
+        bounds: HistoryBounds,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._paths = paths
+        self._disk = disk
+        self._bounds = bounds
+        self._clock = clock
+        self._stop = threading.Event()
+        self._turn = Turn(paths)
+        self._connection = connect(paths, disk)
+        self._seen = 0
+        self._prune_at = 0.0
+        self._sweep_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="relevo-keeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread. Blocks."""
+        self._stop.set()
+        self._thread.join()
+        self._connection.close()
+        self._turn.close()
+
+    def _run(self) -> None:
+        wait = _IDLE_WAIT
+        while not self._stop.wait(wait):
+            try:
+                wait = _BUSY_WAIT if self._checkpoint() else _IDLE_WAIT
+                now = time.monotonic()
+                if now >= self._prune_at and not self._prune():
+                    self._prune_at = now + _PRUNE_EVERY
+                if now >= self._sweep_at:
+                    self._sweep_at = now + _SWEEP_EVERY
+                    sweep(self._paths.spool, self._connection, self._disk)
+            except (apsw.Error, OSError) as error:
+                # The writers meet a broken disk by themselves; here the next round tries again.
+                _log.warning("queue: upkeep of %s failed: %s", self._paths.database, error)
+                wait = _IDLE_WAIT
+
+    def _checkpoint(self) -> bool:
+        """Copy the WAL if it is long; returns whether it grew since the last look."""
+        pages, copied = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        has_grown = pages != self._seen
+        self._seen = pages
+        if pages >= _PAGES and pages != copied:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with self._turn:
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return has_grown
+
+    def _prune(self) -> int:
+        """One batch of old history; returns how many rows went."""
+        oldest = self._clock() - self._bounds.max_age
+        most = self._bounds.max_events
+        with self._turn, transaction(self._connection):
+            removed = prune(self._connection, oldest=oldest, most=most, batch=_PRUNE_BATCH)
+        return removed

@@ -1,0 +1,229 @@
+"""The database file: where it is, how it is opened, its schema, and whose turn it is to write.
+
+`create_database` runs once in the supervisor, before workers are forked: two processes that both
+made the file and switched it to WAL have raced to an error. Every write transaction of every
+process happens inside `Turn`, a blocking `flock`: a queue in the kernel that is fair and costs
+less than SQLite's own busy waiting. Checkpoints never happen inside a commit.
+
+SQLite before 3.51.3 can corrupt a WAL database when two processes write and checkpoint at the same
+moment; such a library is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import apsw
+
+from relevo.queue.disk import Disk
+
+_OLDEST_SQLITE = (3, 51, 3)
+_APPLICATION_ID = 0x52564C51  # "RVLQ"
+_PAGE_SIZE = 4096
+_CACHE_KIB = 16 * 1024
+_BUSY_MS = 10_000  # never waited for in normal work: turns are taken by flock
+_STATEMENTS = 1024  # multi-row statements exist once for each number of rows
+
+
+class DatabaseError(Exception):
+    """The database cannot be used as it stands; the text says what to do. Root of its kind."""
+
+
+class LibraryTooOld(DatabaseError):
+    """The SQLite library has the WAL corruption that 3.51.3 repaired."""
+
+
+class SchemaTooNew(DatabaseError):
+    """The database was written by a later release."""
+
+
+class SpoolWithoutDatabase(DatabaseError):
+    """Spool files are there, but the database that names them is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePaths:
+    """The names inside a data directory."""
+
+    directory: Path
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "queue.db"
+
+    @property
+    def wal(self) -> Path:
+        return self.directory / "queue.db-wal"
+
+    @property
+    def lock(self) -> Path:
+        return self.directory / "queue.lock"
+
+    @property
+    def spool(self) -> Path:
+        return self.directory / "spool"
+
+
+class Turn:
+    """The right to write, one holder at a time over all processes and threads.
+
+    Each holder has a `Turn` of its own: locks of one open file do not exclude each other. The
+    kernel takes the lock back when a process dies, at whatever instruction.
+    """
+
+    def __init__(self, paths: QueuePaths) -> None:
+        self._descriptor = os.open(paths.lock, os.O_RDWR | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def check_library(version: str | None = None) -> None:
+    """Raise LibraryTooOld when SQLite (`version`: the one in use) may corrupt the queue."""
+    found = version or apsw.sqlite_lib_version()
+    if tuple(int(part) for part in found.split(".")[:3]) < _OLDEST_SQLITE:
+        wanted = ".".join(str(part) for part in _OLDEST_SQLITE)
+        raise LibraryTooOld(
+            f"apsw brings SQLite {found}, which can corrupt the queue when two processes write; "
+            f"install apsw {wanted}.0 or later"
+        )
+
+
+def connect(paths: QueuePaths, disk: Disk) -> apsw.Connection:
+    """A connection to an existing database, for one thread. Raises apsw.Error."""
+    connection = apsw.Connection(
+        str(paths.database),
+        flags=apsw.SQLITE_OPEN_READWRITE,
+        vfs=disk.vfs,
+        statementcachesize=_STATEMENTS,
+    )
+    try:
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.pragma("synchronous", "FULL")
+        connection.pragma("cache_size", -_CACHE_KIB)
+        connection.pragma("temp_store", "MEMORY")
+        connection.wal_autocheckpoint(0)
+    except apsw.Error:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """A write transaction; the caller has the turn. Rolled back by any exception."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def create_database(data_dir: Path, disk: Disk | None = None) -> None:
+    """Make the data directory's database, or bring an older one up to date.
+
+    Idempotent. The caller holds the data directory; no worker runs yet. Raises DatabaseError,
+    OSError or apsw.Error.
+    """
+    check_library()
+    disk = disk or Disk()
+    paths = QueuePaths(data_dir)
+    paths.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not paths.database.exists() and any(paths.spool.glob("*-*.*")):
+        raise SpoolWithoutDatabase(
+            f"{paths.database} is missing, but {paths.spool} holds messages: restore the database "
+            f"or move {paths.spool} away"
+        )
+    os.close(os.open(paths.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    # SQLite creates with the process's mode; the queue holds mail, so make the file ourselves.
+    os.close(os.open(paths.database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = apsw.Connection(str(paths.database), vfs=disk.vfs)
+    try:
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.pragma("page_size", _PAGE_SIZE)
+        mode = connection.pragma("journal_mode", "wal")
+        if mode != "wal":
+            raise DatabaseError(f"{paths.database}: the file system allows no WAL (got {mode})")
+        connection.pragma("synchronous", "FULL")
+        _migrate(connection, paths)
+    finally:
+        connection.close()
+    disk.sync_directory(paths.directory)
+    if paths.directory.parent != paths.directory:
+        disk.sync_directory(paths.directory.parent)
+
+
+def migrations() -> tuple[str, ...]:
+    """The SQL of each schema version, from 1."""
+    folder = resources.files(__package__) / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return tuple((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+def _migrate(connection: apsw.Connection, paths: QueuePaths) -> None:
+    """Apply the missing migrations, all in one transaction."""
+    steps = migrations()
+    with transaction(connection):
+        application = connection.pragma("application_id")
+        version = connection.pragma("user_version")
+        if application not in {0, _APPLICATION_ID}:
+            raise DatabaseError(f"{paths.database} is not a queue of relevo")
+        if version > len(steps):
+            raise SchemaTooNew(
+                f"{paths.database} has schema {version}, this release knows {len(steps)}: "
+                f"it was written by a later release, install that one"
+            )
+        for number, sql in enumerate(steps[version:], start=version + 1):
+            connection.execute(sql).fetchall()
+            connection.pragma("user_version", number)
+        connection.pragma("application_id", _APPLICATION_ID)
+
+
+def release_owner(data_dir: Path, owner: int) -> int:
+    """Give back the leases of a worker that died; returns how many units that were.
+
+    Safe beside running workers. Units are due as before. Raises apsw.Error, OSError.
+    """
+    return _release(data_dir, "owner = ?", (owner,))
+
+
+def release_all_owners(data_dir: Path) -> int:
+    """Give back every lease; at start, when no worker can be running."""
+    return _release(data_dir, "owner IS NOT NULL", ())
+
+
+def _release(data_dir: Path, condition: str, values: tuple[int, ...]) -> int:
+    paths = QueuePaths(data_dir)
+    connection = connect(paths, Disk())
+    turn = Turn(paths)
+    try:
+        with turn, transaction(connection):
+            connection.execute(f"UPDATE unit SET owner = NULL WHERE {condition}", values)  # noqa: S608 (the conditions stand above)
+            released = connection.changes()
+    finally:
+        turn.close()
+        connection.close()
+    return released

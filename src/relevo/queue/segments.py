@@ -1,0 +1,154 @@
+"""Spool segments: where the content of middling messages is appended.
+
+A segment is a file of fixed size, filled with zeros ahead of use, so that an append changes no
+metadata and one `fdatasync` makes a whole group durable. Only the writer thread appends. A full
+segment is sealed; when no row points into it any more it is renamed for its next use (or removed,
+when enough are in stock). After a failed write or sync a segment is never touched again: a second
+sync may claim success for octets that are lost.
+
+Compaction of a mostly dead segment is not done: one long-waiting message keeps its segment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+from relevo.queue.disk import Disk
+from relevo.queue.generations import SEGMENT, Generation, SpoolName
+from relevo.queue.records import HEADER_SIZE, Header
+
+_STOCK = 2  # dead segments kept for another use
+
+
+@dataclass(slots=True)
+class _Segment:
+    """An open segment and how far it is written."""
+
+    name: SpoolName
+    descriptor: int
+    tail: int = 0
+
+
+class SegmentWriter:
+    """The segments of one worker. Used by its writer thread alone."""
+
+    def __init__(
+        self, spool: Path, generation: Generation, disk: Disk, executor: Executor, size: int
+    ) -> None:
+        self._spool = spool
+        self._generation = generation
+        self._disk = disk
+        self._executor = executor
+        self._size = size
+        self._current: _Segment | None = None
+        self._next: Future[_Segment] | None = None
+        self._sealed: list[SpoolName] = []
+        self._stock: list[SpoolName] = []
+        self._staged: list[bytes | memoryview] = []
+        self._staged_octets = 0
+
+    def has_room_for(self, metadata: bytes, content_length: int) -> bool:
+        """Whether a record of this size fits into an empty segment."""
+        return HEADER_SIZE + len(metadata) + content_length <= self._size
+
+    def append(self, metadata: bytes, content: bytes) -> tuple[str, int]:
+        """Place a record; (file name, start). Written and durable after `sync`. Raises OSError."""
+        length = HEADER_SIZE + len(metadata) + len(content)
+        segment = self._current
+        if segment is None or segment.tail + self._staged_octets + length > self._size:
+            self.sync()
+            segment = self._roll()
+        start = segment.tail + self._staged_octets
+        header = Header(
+            segment.name.number, len(metadata), len(content), crc32(metadata), crc32(content)
+        )
+        self._staged += (header.pack(), metadata, content)
+        self._staged_octets += length
+        return str(segment.name), start
+
+    def sync(self) -> None:
+        """Write what was placed and make it durable. Raises OSError: then call `abandon`."""
+        segment = self._current
+        if segment is None or not self._staged:
+            return
+        self._disk.write(segment.descriptor, self._staged, segment.tail)
+        segment.tail += self._staged_octets
+        self._staged, self._staged_octets = [], 0
+        self._disk.sync_data(segment.descriptor)
+        if segment.tail > self._size // 2:
+            self._prepare()
+
+    def abandon(self) -> None:
+        """Seal the current segment, whatever state it is in, and forget what was placed."""
+        self._staged, self._staged_octets = [], 0
+        self._seal()
+
+    def collect(self, is_live: Callable[[str], bool]) -> int:
+        """Put dead sealed segments into stock or remove them; returns how many were dead.
+
+        Only between batches: a record that is placed but not committed has no row yet.
+        """
+        dead = [name for name in self._sealed if not is_live(str(name))]
+        for name in dead:
+            self._sealed.remove(name)
+            if len(self._stock) < _STOCK:
+                self._stock.append(name)
+            else:
+                self._disk.unlink(self._spool / str(name))
+        return len(dead)
+
+    def close(self) -> None:
+        """Give up the descriptors; files stay for those who clean up."""
+        self._seal()
+        if self._next is not None:
+            try:
+                os.close(self._next.result().descriptor)
+            except OSError:
+                pass
+            self._next = None
+
+    def _seal(self) -> None:
+        if self._current is not None:
+            os.close(self._current.descriptor)
+            self._sealed.append(self._current.name)
+            self._current = None
+
+    def _roll(self) -> _Segment:
+        """Go on to the next segment, waiting until it is filled."""
+        self._prepare()
+        assert self._next is not None
+        upcoming, self._next = self._next, None
+        segment = upcoming.result()
+        self._seal()
+        self._current = segment
+        return segment
+
+    def _prepare(self) -> None:
+        if self._next is None:
+            old = self._stock.pop() if self._stock else None
+            new = self._generation.new_name(SEGMENT)
+            self._next = self._executor.submit(self._make, new, old)
+
+    def _make(self, new: SpoolName, old: SpoolName | None) -> _Segment:
+        """A segment under its new name: a dead one again, or a fresh one filled with zeros."""
+        path = self._spool / str(new)
+        if old is not None:
+            self._disk.rename(self._spool / str(old), path)
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        else:
+            descriptor = self._disk.create(path)
+        try:
+            if old is None:
+                self._disk.fill(descriptor, self._size)
+                self._disk.sync(descriptor)
+            self._disk.sync_directory(self._spool)
+        except OSError:
+            os.close(descriptor)
+            self._disk.unlink(path)
+            raise
+        return _Segment(new, descriptor)

@@ -1,0 +1,295 @@
+"""The writer thread of a worker: group commit.
+
+Callers put requests into a queue and await their futures. The thread takes everything that waits,
+appends and syncs large content outside the lock, then takes its turn, commits one transaction and
+answers all futures with one call into the loop. So the more callers wait, the less each costs.
+
+Failure: the whole batch fails with `StoreFailed`. The segment is abandoned, the connection closed;
+before the next batch the database is opened and checked anew, and a first small commit overwrites
+in the WAL what a failed one may have left there. A second connection (`_anchor`) stays open all
+the while: were the last one closed, SQLite would recover the WAL and might bring the failed
+commit back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+import apsw
+
+from relevo.queue.commit import Batch, Calling, Request
+from relevo.queue.database import QueuePaths, Turn, connect, transaction
+from relevo.queue.disk import Disk
+from relevo.queue.generations import OWN_FILE, Generation, is_live
+from relevo.queue.health import Health
+from relevo.queue.history import Buffer
+from relevo.queue.segments import SegmentWriter
+from relevo.queue.store import StoreFailed
+
+_log = logging.getLogger(__name__)
+
+_TICK = 1.0  # seconds between upkeep: recorded events, counts, probes
+_COLLECT_EVERY = 5  # ticks between looks for dead segments
+_MOST_REQUESTS = 512  # of a batch: bounds the time the lock is held
+_TOUCH = "UPDATE counter SET messages = messages RETURNING messages"
+
+Answer = tuple[Request, BaseException | None]
+
+
+class StoreClosed(StoreFailed):
+    """The store was closed before the request was written."""
+
+
+class Writer:
+    """The thread, its queue and everything only it may touch."""
+
+    def __init__(
+        self,
+        paths: QueuePaths,
+        disk: Disk,
+        *,
+        owner: int,
+        loop: asyncio.AbstractEventLoop,
+        health: Health,
+        events: Buffer,
+        segments: Callable[[Generation], SegmentWriter],
+        answer: Callable[[Sequence[Answer]], None],
+    ) -> None:
+        """Raises apsw.Error or OSError. Leases of an earlier process with this owner are freed."""
+        self._paths = paths
+        self._disk = disk
+        self._owner = owner
+        self._loop = loop
+        self._health = health
+        self._events = events
+        self._answer = answer
+        self._requests: SimpleQueue[Request | None] = SimpleQueue()
+        self._is_closed = False
+        self._ticks = 0
+        self._next_tick = 0.0
+        self._doubtful: list[str] = []
+        self._anchor = connect(paths, disk)
+        self._connection: apsw.Connection | None = connect(paths, disk)
+        self._turn = Turn(paths)
+        with self._turn, transaction(self._connection):
+            self.generation = Generation(paths.spool, self._connection)
+            self._connection.execute("UPDATE unit SET owner = NULL WHERE owner = ?", (owner,))
+        self._segments = segments(self.generation)
+        self.messages = 0
+        self._count(self._connection)
+        self._thread = threading.Thread(target=self._run, name="relevo-queue", daemon=True)
+        self._thread.start()
+
+    def put(self, request: Request) -> None:
+        """Hand over a request; its future is answered. Raises StoreClosed."""
+        if self._is_closed:
+            raise StoreClosed("the store is closed")
+        self._requests.put(request)
+
+    def forget_file(self, name: str) -> None:
+        """A file of its own whose commit failed: removed once that is certain."""
+        self._doubtful.append(name)
+
+    def has_room_for(self, metadata: bytes, content_length: int) -> bool:
+        return self._segments.has_room_for(metadata, content_length)
+
+    def stop(self) -> None:
+        """Write what waits, end the thread, close everything. Blocks."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._requests.put(None)
+            self._thread.join()
+
+    # In the thread from here on.
+
+    def _run(self) -> None:
+        is_running = True
+        while is_running:
+            batch = []
+            try:
+                request = self._requests.get(timeout=max(0.0, self._next_tick - time.monotonic()))
+                while request is not None:
+                    batch.append(request)
+                    if len(batch) == _MOST_REQUESTS:
+                        break
+                    request = self._requests.get_nowait()
+                else:
+                    is_running = False
+            except Empty:
+                pass
+            if batch:
+                self._serve(batch)
+            if time.monotonic() >= self._next_tick:
+                self._tick()
+        self._serve([])
+        self._close()
+
+    def _serve(self, requests: list[Request]) -> None:
+        """Looks first, then one transaction, then the answers."""
+        answers: list[Answer] = []
+        writes = []
+        for request in requests:
+            if isinstance(request, Calling) and request.is_look:
+                answers.append((request, self._look(request)))
+            else:
+                writes.append(request)
+        if writes or len(self._events):
+            error = self._commit(writes)
+            if isinstance(error, StoreFailed) or len(writes) < 2 or error is None:
+                answers += [(request, error) for request in writes]
+            else:
+                # One request broke a rule of the schema: the others must not suffer.
+                answers += [(request, self._commit([request])) for request in writes]
+        if answers:
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits
+                self._loop.call_soon_threadsafe(self._answer, answers)
+
+    def _look(self, request: Calling) -> BaseException | None:
+        try:
+            request.result = request.work(self._usable())
+        except StoreFailed as error:
+            return error
+        except (apsw.Error, OSError) as error:
+            return self._failed(error)
+        return None
+
+    def _commit(self, requests: list[Request]) -> BaseException | None:
+        """One transaction of all requests; None or why it failed."""
+        batch = Batch(self._owner)
+        try:
+            connection = self._usable()
+            for request in requests:
+                batch.gather(request, self._segments.append)
+            batch.add_events(self._events.take())
+            self._segments.sync()
+            with self._turn, transaction(connection):
+                messages = batch.execute(connection)
+            self.messages = messages
+        except StoreFailed as error:
+            return error
+        except apsw.ConstraintError as error:
+            return error if len(requests) > 1 else StoreFailed(f"the queue refuses it: {error}")
+        except (apsw.Error, OSError) as error:
+            return self._failed(error)
+        except Exception as error:  # noqa: BLE001 (task border: a wrong request, its caller gets it)
+            _log.exception("a batch of the queue could not be built")
+            return error
+        return None
+
+    def _failed(self, error: Exception) -> StoreFailed:
+        """The world failed: nothing that was in use is trusted any more."""
+        self._health.failed()
+        self._segments.abandon()
+        self._disconnect()
+        _log.error("queue: %s in %s: batch refused", error, self._paths.directory)
+        failure = StoreFailed(f"{self._paths.directory}: {error}")
+        failure.__cause__ = error
+        return failure
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(apsw.Error):
+                self._connection.close(True)
+            self._connection = None
+
+    def _usable(self) -> apsw.Connection:
+        """The connection, opened and checked anew after a failure. Raises StoreFailed."""
+        if self._health.is_suspended:
+            raise StoreFailed(f"{self._paths.directory}: suspended after failures")
+        if self._connection is None:
+            try:
+                self._connection = self._reopen()
+            except (apsw.Error, OSError) as error:
+                raise self._failed(error) from error
+        return self._connection
+
+    def _reopen(self) -> apsw.Connection:
+        connection = connect(self._paths, self._disk)
+        try:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != ("ok",):
+                raise OSError(f"quick_check says {verdict}")
+            with self._turn, transaction(connection):
+                self._count(connection)
+        except BaseException:
+            connection.close(True)
+            raise
+        return connection
+
+    def _count(self, connection: apsw.Connection) -> None:
+        row = connection.execute(_TOUCH).fetchone()
+        assert row is not None
+        self.messages = int(row[0])
+
+    def _tick(self) -> None:
+        """Upkeep, once a second."""
+        self._next_tick = time.monotonic() + _TICK
+        self._ticks += 1
+        if self._health.is_suspended and not self._probe():
+            return
+        if len(self._events):
+            self._serve([])
+        try:
+            connection = self._usable()
+            row = connection.execute("SELECT messages FROM counter").fetchone()
+            if row is not None:
+                self.messages = int(row[0])
+            if self._ticks % _COLLECT_EVERY == 0:
+                self.collect(connection)
+        except StoreFailed:
+            pass
+        except (apsw.Error, OSError) as error:
+            self._failed(error)
+
+    def collect(self, connection: apsw.Connection) -> None:
+        """Recycle dead segments, remove files whose commit failed. Between batches only."""
+        self._segments.collect(lambda name: is_live(connection, name))
+        while self._doubtful:
+            name = self._doubtful[-1]
+            if not is_live(connection, name):
+                self._disk.unlink(self._paths.spool / name)
+            self._doubtful.pop()
+
+    def _probe(self) -> bool:
+        """Try a new file and a commit; on success the store is in use again."""
+        path = self._paths.spool / str(self.generation.new_name(OWN_FILE))
+        try:
+            descriptor = self._disk.create(path)
+            try:
+                self._disk.write(descriptor, [bytes(64 * 1024)], 0)
+                self._disk.sync(descriptor)
+            finally:
+                os.close(descriptor)
+                self._disk.unlink(path)
+            self._disk.sync_directory(self._paths.spool)
+            if self._connection is None:
+                self._connection = self._reopen()
+        except (apsw.Error, OSError) as error:
+            _log.warning("queue: still failing: %s", error)
+            return False
+        self._health.recovered()
+        _log.warning("queue: %s can be written again", self._paths.directory)
+        return True
+
+    def _close(self) -> None:
+        left: list[Answer] = []
+        with contextlib.suppress(Empty):
+            while True:
+                request = self._requests.get_nowait()
+                if request is not None:
+                    left.append((request, StoreClosed("the store is closed")))
+        if left:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._answer, left)
+        self._segments.close()
+        self._disconnect()
+        self._anchor.close()
+        self.generation.close()
+        self._turn.close()
