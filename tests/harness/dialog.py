@@ -61,6 +61,11 @@ class Dialog:
         return int(self._socket.getsockname()[1])
 
     @property
+    def socket(self) -> socket.socket:
+        """The connection, for what only it can do."""
+        return self._socket
+
+    @property
     def tls_socket(self) -> ssl.SSLSocket:
         assert isinstance(self._socket, ssl.SSLSocket)
         return self._socket

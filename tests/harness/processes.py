@@ -33,14 +33,15 @@ class Process:
         log: Path,
         env: Mapping[str, str],
         cwd: Path | None,
-        pass_fds: Sequence[int] = (),
+        pass_fds: Sequence[int],
+        stdin: Path | None,
     ) -> None:
         self.command = [str(word) for word in command]
         self.log = log
-        with log.open("ab") as output:
+        with log.open("ab") as output, (stdin or Path(os.devnull)).open("rb") as source:
             self.popen = subprocess.Popen(
                 self.command,
-                stdin=subprocess.DEVNULL,
+                stdin=source,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(env),
@@ -110,9 +111,12 @@ class Reaper:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         pass_fds: Sequence[int] = (),
+        stdin: Path | None = None,
     ) -> Process:
         """Start a program; it is ended at the latest with the test."""
-        process = Process(command, log=log, env=self.environment(env), cwd=cwd, pass_fds=pass_fds)
+        process = Process(
+            command, log=log, env=self.environment(env), cwd=cwd, pass_fds=pass_fds, stdin=stdin
+        )
         self._started.append(process)
         return process
 
@@ -176,10 +180,9 @@ def children(pid: int) -> list[int]:
 
 
 def describe(pid: int) -> str:
-    """The command line of a process."""
+    """The command line of a process; empty when it has ended."""
     try:
-        return (
-            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        )
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return "gone"
+        return ""
+    return b" ".join(words).decode(errors="replace")

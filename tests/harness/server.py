@@ -49,7 +49,7 @@ class RelevoServer:
         self.config = config
         self.options = tuple(options)
         self.log = config.path / "server.log"
-        self._reaper = reaper
+        self.reaper = reaper
         self._process: Process | None = None
         self._listeners: dict[str, list[str]] = {}
 
@@ -64,7 +64,7 @@ class RelevoServer:
 
     def launch(self, *, pass_fds: Sequence[int] = (), wrapper: Sequence[str] = ()) -> Process:
         """Start the program without waiting for it; `wrapper` stands in front of the command."""
-        self._process = self._reaper.start(
+        self._process = self.reaper.start(
             [*wrapper, *self.command], log=self.log, cwd=self.config.path, pass_fds=pass_fds
         )
         return self._process
@@ -154,12 +154,15 @@ class RelevoFactory:
 
 
 def run_relevo(
-    reaper: Reaper, *arguments: str, folder: Path, env: dict[str, str] | None = None
+    reaper: Reaper, *arguments: str | Path, folder: Path, stdin: str | None = None
 ) -> Process:
-    """Another `relevo` command, run to its end."""
+    """Another `relevo` command, run to its end in `folder`; look at its status and output."""
     number = len(list(folder.glob("command-*.log")))
-    process = reaper.start(
-        [RELEVO, *arguments], log=folder / f"command-{number}.log", cwd=folder, env=env
-    )
+    source = None
+    if stdin is not None:
+        source = folder / f"command-{number}.stdin"
+        source.write_text(stdin)
+    log = folder / f"command-{number}.log"
+    process = reaper.start([RELEVO, *arguments], log=log, cwd=folder, stdin=source)
     process.wait(30)
     return process

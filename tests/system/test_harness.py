@@ -9,7 +9,8 @@ import pytest
 
 from harness.chasquid import ChasquidServer, chasquid_config, chasquid_util, recorded
 from harness.dialog import Dialog
-from harness.processes import Reaper, process_ids
+from harness.processes import Reaper, describe
+from harness.waiting import wait_for
 
 ESCAPES = """
 import os, time
@@ -25,7 +26,7 @@ def test_a_process_that_left_its_group_is_found_and_killed(tmp_path: Path) -> No
     with pytest.raises(AssertionError, match="left behind"), Reaper() as reaper:
         reaper.start([sys.executable, "-c", ESCAPES], log=log).wait()
     escaped = int(log.read_text().split()[1])
-    assert escaped not in process_ids() or not Path(f"/proc/{escaped}/cmdline").read_bytes()
+    wait_for(lambda: not describe(escaped), what="the end of the process")
 
 
 def test_a_skip_for_another_reason_than_a_missing_package_fails(
