@@ -22,11 +22,11 @@ _SUITE = re.compile(
     r"(?P<cipher>AES128|AES256|CAMELLIA128|CAMELLIA256|CHACHA20-POLY1305)"
     r"(?:-(?P<mode>GCM|CCM8?))?(?:-(?P<hash>SHA|SHA256|SHA384))?"
 )
-_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def tls_version_name(version: str) -> str:
-    """`TLS-1.3` for what `ssl.SSLSocket.version()` calls `TLSv1.3`."""
+    """`TLS-1.3` for what `ssl.SSLSocket.version()` calls `TLSv1.3`; itself stays as it is."""
     return _VERSIONS.get(version) or _NOT_IN_NAME.sub("", version)
 
 

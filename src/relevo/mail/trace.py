@@ -33,7 +33,7 @@ class ReceptionFacts:
     is_authenticated: bool
     hostname: str
     protocol: str  # see protocol_name
-    tls_version: str  # as ssl.SSLSocket.version() says; "" on plain text
+    tls_version: str  # "TLSv1.3" or "TLS-1.3"; "" on plain text
     tls_cipher: str  # as ssl.SSLSocket.cipher()[0] says
     mode: str  # "SMTP", "submission" or "submission+TLS"
     reverse_path: str  # plain form, "<>" for the null reverse-path

@@ -12,7 +12,13 @@ from relevo.mail.tls_names import iana_cipher_name, tls_version_name
 
 @pytest.mark.parametrize(
     ("version", "name"),
-    [("TLSv1.2", "TLS-1.2"), ("TLSv1.3", "TLS-1.3"), ("SSLv3", "SSL-3.0"), ("TLSv2)\r\n", "TLSv2")],
+    [
+        ("TLSv1.2", "TLS-1.2"),
+        ("TLS-1.3", "TLS-1.3"),
+        ("TLSv1.3", "TLS-1.3"),
+        ("SSLv3", "SSL-3.0"),
+        ("TLSv2)\r\n", "TLSv2"),
+    ],
 )
 def test_versions(version: str, name: str) -> None:
     assert tls_version_name(version) == name
