@@ -90,7 +90,7 @@ class DirectoryWatcher:
         self._domains = {name: self._watched(name, folder) for name, folder in folders.items()}
         changed = False
         for domain in self._domains.values():
-            changed |= domain.refresh(now)
+            changed |= domain.refresh(now) and domain.is_usable
             problems += domain.problems
         after = {name: domain for name, domain in self._domains.items() if domain.is_usable}
         return changed or before != after, problems
