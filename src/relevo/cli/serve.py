@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @config_dir_option
 @set_option
 def serve(config_dir: Path, overrides: tuple[str, ...]) -> None:
-    """Run the server in the foreground.
+    r"""Run the server in the foreground.
 
     TERM or Ctrl-C ends it: open transactions may finish within `server.grace`. HUP re-reads
     configuration, users, aliases and certificates, and reopens log files.

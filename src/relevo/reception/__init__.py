@@ -1,4 +1,4 @@
-"""The asyncio side of a server connection: TLS, deadlines, limits, and the decisions of a session."""
+"""The asyncio side of a server connection: TLS, deadlines, limits, and what a session is told."""
 
 from relevo.reception.admission import Admission, ConnectionLimits, ConnectionTable, Gate
 from relevo.reception.connection import SmtpConnection

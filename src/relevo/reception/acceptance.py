@@ -22,13 +22,13 @@ from relevo.mail import (
     protocol_name,
     received_field,
 )
-from relevo.queue import Envelope, NewMessage
+from relevo.queue.store import Envelope, NewMessage
 from relevo.reception import answers
 
 if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.directory import Directory
-    from relevo.queue import MessageId
+    from relevo.queue.store import MessageId
     from relevo.reception.answers import Answer
     from relevo.reception.arriving import ArrivingMessage
     from relevo.reception.transaction import AcceptedRecipient, Transaction
@@ -96,7 +96,9 @@ def expand_now(
     return _bounded(expansion, limit)
 
 
-async def expand(recipients: list[AcceptedRecipient], directory: Directory, limit: int) -> Expansion:
+async def expand(
+    recipients: list[AcceptedRecipient], directory: Directory, limit: int
+) -> Expansion:
     """Final targets of all recipients, asking whom it takes. Raises MessageRefused."""
     expansion: Expansion = []
     for recipient in recipients:
@@ -109,7 +111,11 @@ async def expand(recipients: list[AcceptedRecipient], directory: Directory, limi
 
 
 def compose(
-    transaction: Transaction, message: ArrivingMessage, arrival: Arrival, expansion: Expansion, directory: Directory
+    transaction: Transaction,
+    message: ArrivingMessage,
+    arrival: Arrival,
+    expansion: Expansion,
+    directory: Directory,
 ) -> NewMessage:
     """The message as it is stored, with its event."""
     facts = ReceptionFacts(
@@ -134,7 +140,10 @@ def compose(
     if arrival.identity:
         length = head_length(start)
         head = complete_submission(
-            start[:length], now=arrival.time, message_id=arrival.message_id, hostname=arrival.hostname
+            start[:length],
+            now=arrival.time,
+            message_id=arrival.message_id,
+            hostname=arrival.hostname,
         )
         start = head + start[length:]
     content = message.content(received_field(facts) + start)
@@ -169,7 +178,9 @@ def _expanded(recipient: AcceptedRecipient, target: object) -> ExpandedTarget:
 
 def _bounded(expansion: Expansion, limit: int) -> Expansion:
     if len(expansion) > limit:
-        raise MessageRefused(answers.TOO_MANY_EXPANDED, f"{len(expansion)} recipients after expansion")
+        raise MessageRefused(
+            answers.TOO_MANY_EXPANDED, f"{len(expansion)} recipients after expansion"
+        )
     return expansion
 
 

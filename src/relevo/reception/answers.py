@@ -33,13 +33,17 @@ SENDER_TOO_LONG = Answer(501, "5.1.7", "The sender's address is longer than 256 
 RECIPIENT_TOO_LONG = Answer(501, "5.1.3", "The recipient's address is longer than 256 octets")
 NO_SPACE = Answer(452, "4.3.1", "Not enough storage space, try again later")
 STORE_SUSPENDED = Answer(421, "4.3.0", "Storage trouble, try again later")
-RELAY_NOT_ALLOWED = Answer(503, "5.7.1", "Relaying is not allowed: log in first, or send to an address of ours")
+RELAY_NOT_ALLOWED = Answer(
+    503, "5.7.1", "Relaying is not allowed: log in first, or send to an address of ours"
+)
 RECIPIENT_INVALID = Answer(550, "5.1.3", "The recipient's address is not valid here")
 RECIPIENT_UNKNOWN = Answer(550, "5.1.1", "No such recipient here")
 RECIPIENT_UNKNOWN_NOW = Answer(451, "4.4.3", "The recipient cannot be checked now, try again later")
 CANNOT_QUEUE = Answer(451, "4.3.0", "The message cannot be queued now")
 QUEUE_FULL = Answer(451, "4.3.0", "The queue is full, try again later")
-TOO_MANY_EXPANDED = Answer(451, "4.5.3", "The recipients stand for too many addresses; send to fewer at once")
+TOO_MANY_EXPANDED = Answer(
+    451, "4.5.3", "The recipients stand for too many addresses; send to fewer at once"
+)
 HEADER_TOO_LARGE = Answer(552, "5.3.4", "The header of the message is too large")
 HEADER_BROKEN = Answer(554, "5.6.0", "The header of the message cannot be read")
 LOOPS = Answer(554, "5.4.6", "The message has passed through too many servers: it loops")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relevo.queue import MemoryContent
+from relevo.queue.store import MemoryContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relevo.queue import Content, SpoolWriter
+    from relevo.queue.store import Content, SpoolWriter
 
 IN_MEMORY = 256 * 1024  # octets; a message above this streams to the spool
 HIGH_WATER = 1024 * 1024  # octets handed to the spool and not yet written: stop reading
@@ -22,7 +22,15 @@ HIGH_WATER = 1024 * 1024  # octets handed to the spool and not yet written: stop
 class ArrivingMessage:
     """One message on its way in."""
 
-    __slots__ = ("_chunks", "_head", "_header_limit", "_new_spool", "_size", "_spool", "is_header_too_large")
+    __slots__ = (
+        "_chunks",
+        "_head",
+        "_header_limit",
+        "_new_spool",
+        "_size",
+        "_spool",
+        "is_header_too_large",
+    )
 
     def __init__(self, new_spool: Callable[[], SpoolWriter], header_limit: int) -> None:
         self._new_spool = new_spool

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from relevo import smtp
 from relevo.reception import answers
 from relevo.reception.admission import Admission
 from relevo.reception.dialogue import Dialogue
 from relevo.reception.tls import TlsClosed, TlsFailed, TlsLayer
+from relevo.smtp import Deadline, ServerSession
+from relevo.smtp.events import StartTls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -33,7 +34,9 @@ RATE_WINDOW = 300.0  # seconds over which [limits] data_min_rate is measured
 class SmtpConnection(asyncio.Protocol):
     """A client's connection, from accept to close."""
 
-    def __init__(self, services: Services, mode: Mode, open_connections: set[SmtpConnection]) -> None:
+    def __init__(
+        self, services: Services, mode: Mode, open_connections: set[SmtpConnection]
+    ) -> None:
         self._services = services
         self._mode = mode
         self._all = open_connections
@@ -51,7 +54,7 @@ class SmtpConnection(asyncio.Protocol):
         self.client_ip = ""
         self.tls_version = ""
         self.tls_cipher = ""
-        self.session = smtp.ServerSession(services.session_settings(mode, ""))
+        self.session = ServerSession(services.session_settings(mode, ""))
         self._dialogue = Dialogue(self, services, mode)
         now = self._loop.time()
         self._since_connect = now
@@ -63,12 +66,13 @@ class SmtpConnection(asyncio.Protocol):
     # -- transport callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop has its own class
         peer = transport.get_extra_info("peername")
         self.client_ip = peer[0] if peer else "0.0.0.0"
         port = peer[1] if peer else 0
-        self.client = f"[{self.client_ip}]:{port}" if ":" in self.client_ip else f"{self.client_ip}:{port}"
+        self.client = (
+            f"[{self.client_ip}]:{port}" if ":" in self.client_ip else f"{self.client_ip}:{port}"
+        )
         self._all.add(self)
         admission = self._services.gate.enter(self.client_ip)
         self._is_admitted = admission is Admission.ADMITTED
@@ -176,7 +180,7 @@ class SmtpConnection(asyncio.Protocol):
         session = self.session
         dialogue = self._dialogue
         while (event := session.next_event()) is not None:
-            if type(event) is smtp.StartTls:
+            if type(event) is StartTls:
                 session.reply(answers.GO_TLS.code, answers.GO_TLS.enhanced, answers.GO_TLS.text)
                 self._flush()
                 self._start_tls()
@@ -250,9 +254,8 @@ class SmtpConnection(asyncio.Protocol):
     def _receive_tls(self, tls: TlsLayer, data: bytes) -> None:
         tls.receive(data)
         try:
-            if not tls.is_up:
-                if not self._go_on_with_handshake(tls):
-                    return
+            if not tls.is_up and not self._go_on_with_handshake(tls):
+                return
             for plaintext in tls.plaintext():
                 self.session.receive(plaintext)
             self._pump()
@@ -275,10 +278,12 @@ class SmtpConnection(asyncio.Protocol):
         self.tls_version = tls.version
         self.tls_cipher = tls.cipher
         settings = self._services.session_settings(self._mode, tls.server_name)
-        self._dialogue.drop()
-        self.session.tls_started(settings)
-        if self._mode.is_tls_from_start and self._is_admitted:
+        if self._mode.is_tls_from_start:
+            self.session = ServerSession(settings, is_tls=True)
             self.session.greet()
+        else:
+            self._dialogue.drop()
+            self.session.tls_started(settings)
         self._flush()
         return True
 
@@ -304,7 +309,7 @@ class SmtpConnection(asyncio.Protocol):
                     self._transport.abort()
             return
         match self.session.deadline():
-            case smtp.Deadline.COMMAND:
+            case Deadline.COMMAND:
                 patience = limits.command_timeout
                 if self._services.gate.is_busy:
                     patience = min(patience, limits.busy_command_timeout)
@@ -312,9 +317,9 @@ class SmtpConnection(asyncio.Protocol):
                     self._end(answers.IDLE_TOO_LONG)
                 elif now - self._since_connect > limits.connection_lifetime.total_seconds():
                     self._end(answers.LIVED_TOO_LONG)
-            case smtp.Deadline.DATA:
+            case Deadline.DATA:
                 self._check_data(now)
-            case smtp.Deadline.ANSWER:
+            case Deadline.ANSWER:
                 pass  # our own side has deadlines of its own
 
     def _check_data(self, now: float) -> None:

@@ -11,11 +11,10 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from relevo import smtp
 from relevo.directory import Existence, UnknownNow
 from relevo.journal import Rejected
 from relevo.mail import NULL, Address, InvalidAddress, InvalidUser, normalize_domain
-from relevo.queue import StoreFailed
+from relevo.queue.store import StoreFailed
 from relevo.reception import answers
 from relevo.reception.acceptance import (
     Arrival,
@@ -29,13 +28,15 @@ from relevo.reception.answers import Answer
 from relevo.reception.arriving import HIGH_WATER, ArrivingMessage
 from relevo.reception.login import Login
 from relevo.reception.transaction import AcceptedRecipient, Transaction
+from relevo.smtp import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from relevo.directory import Directory
-    from relevo.queue import NewMessage
+    from relevo.queue.store import NewMessage
     from relevo.reception.services import Mode, Services
+    from relevo.smtp import ServerSession
 
 logger = logging.getLogger("relevo.reception")
 
@@ -48,7 +49,7 @@ MAX_REJECTION_DELAY = 2.0
 class Line(Protocol):
     """What the dialogue needs of its connection."""
 
-    session: smtp.ServerSession
+    session: ServerSession
     client: str  # ip:port, for events
     client_ip: str
     tls_version: str
@@ -57,8 +58,10 @@ class Line(Protocol):
 
     def start(self, work: Coroutine[object, object, None]) -> None:
         """Run the one task that will answer the event, then go on with the session."""
+
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """Run the action after a while, then go on with the session."""
+
     def hold_reading(self, until: Coroutine[object, object, None]) -> None:
         """Read nothing from the client until the coroutine is done."""
 
@@ -73,19 +76,19 @@ class Dialogue:
         self._transaction: Transaction | None = None
         self._login = Login(line, services)
         self._handlers: dict[type, Callable[..., None]] = {
-            smtp.Mail: self._on_mail,
-            smtp.Rcpt: self._on_rcpt,
-            smtp.BodyStart: self._on_body_start,
-            smtp.Chunk: self._on_chunk,
-            smtp.MessageEnd: self._on_message_end,
-            smtp.Hello: self._on_hello,
-            smtp.Reset: self._on_reset,
-            smtp.Violation: self._on_violation,
-            smtp.Auth: self._login.on_auth,
-            smtp.AuthResponse: self._login.on_response,
+            events.Mail: self._on_mail,
+            events.Rcpt: self._on_rcpt,
+            events.BodyStart: self._on_body_start,
+            events.Chunk: self._on_chunk,
+            events.MessageEnd: self._on_message_end,
+            events.Hello: self._on_hello,
+            events.Reset: self._on_reset,
+            events.Violation: self._on_violation,
+            events.Auth: self._login.on_auth,
+            events.AuthResponse: self._login.on_response,
         }
 
-    def handle(self, event: smtp.Event) -> None:
+    def handle(self, event: events.Event) -> None:
         """Act on an event of the session; STARTTLS and QUIT are the connection's."""
         handler = self._handlers.get(type(event))
         if handler is not None:
@@ -104,11 +107,11 @@ class Dialogue:
 
     # -- events, in the order of a session
 
-    def _on_hello(self, _event: smtp.Hello) -> None:
+    def _on_hello(self, _event: events.Hello) -> None:
         self.drop()
         self._answer(answers.HELLO_OK)
 
-    def _on_mail(self, event: smtp.Mail) -> None:
+    def _on_mail(self, event: events.Mail) -> None:
         self.drop()
         path = event.path
         if path.is_null:
@@ -127,7 +130,7 @@ class Dialogue:
         self._transaction = Transaction(reverse_path, event.parameters)
         return self._answer(answers.SENDER_OK)
 
-    def _on_rcpt(self, event: smtp.Rcpt) -> None:
+    def _on_rcpt(self, event: events.Rcpt) -> None:
         path = event.path
         directory = self._services.directory()
         if not path.domain:
@@ -157,12 +160,12 @@ class Dialogue:
             return None
         return self._on_existence(existence, address, event.parameters)
 
-    async def _ask_existence(self, address: Address, parameters: smtp.RcptParameters) -> None:
+    async def _ask_existence(self, address: Address, parameters: events.RcptParameters) -> None:
         existence = await self._services.directory().exists(address)
         self._on_existence(existence, address, parameters)
 
     def _on_existence(
-        self, existence: Existence | UnknownNow, address: Address, parameters: smtp.RcptParameters
+        self, existence: Existence | UnknownNow, address: Address, parameters: events.RcptParameters
     ) -> None:
         if existence is Existence.FOUND:
             self._accept_recipient(address, parameters)
@@ -171,21 +174,23 @@ class Dialogue:
         elif existence is Existence.INVALID:
             self._refuse(answers.RECIPIENT_INVALID, recipient=address.plain)
         else:
-            self._refuse(answers.RECIPIENT_UNKNOWN_NOW, recipient=address.plain, reason=existence.reason)
+            self._refuse(
+                answers.RECIPIENT_UNKNOWN_NOW, recipient=address.plain, reason=existence.reason
+            )
 
-    def _accept_recipient(self, address: Address, parameters: smtp.RcptParameters) -> None:
+    def _accept_recipient(self, address: Address, parameters: events.RcptParameters) -> None:
         assert self._transaction is not None
         self._transaction.recipients.append(AcceptedRecipient(address, parameters))
         self._answer(answers.RECIPIENT_OK)
 
-    def _on_body_start(self, _event: smtp.BodyStart) -> None:
+    def _on_body_start(self, _event: events.BodyStart) -> None:
         assert self._transaction is not None
         self._transaction.message = ArrivingMessage(
             self._services.store.spool, self._services.config.limits.header_size
         )
         self._line.session.proceed()
 
-    def _on_chunk(self, event: smtp.Chunk) -> None:
+    def _on_chunk(self, event: events.Chunk) -> None:
         message = self._transaction.message if self._transaction else None
         if message is None:
             return
@@ -193,13 +198,13 @@ class Dialogue:
             message.add(event.data)
         except StoreFailed as error:
             self._drop_message()
-            logger.error("%s: spooling a message failed: %s", self._line.client, error)
+            logger.warning("%s: spooling a message failed: %s", self._line.client, error)
             return
         spool = message.spool
         if spool is not None and spool.pending > HIGH_WATER:
             self._line.hold_reading(spool.drained())
 
-    def _on_message_end(self, _event: smtp.MessageEnd) -> None:
+    def _on_message_end(self, _event: events.MessageEnd) -> None:
         transaction, self._transaction = self._transaction, None
         assert transaction is not None
         try:
@@ -266,12 +271,14 @@ class Dialogue:
             identity=self._login.identity,
         )
 
-    def _on_reset(self, _event: smtp.Reset) -> None:
+    def _on_reset(self, _event: events.Reset) -> None:
         self.drop()
 
-    def _on_violation(self, event: smtp.Violation) -> None:
+    def _on_violation(self, event: events.Violation) -> None:
         transaction = self._transaction
-        self._record_refusal(Answer(event.code, event.enhanced, event.text), f"{event.verb}: {event.text}")
+        self._record_refusal(
+            Answer(event.code, event.enhanced, event.text), f"{event.verb}: {event.text}"
+        )
         if event.resets and transaction is not None:
             self.drop()
 

@@ -10,10 +10,10 @@ from relevo.journal import Authenticated
 from relevo.reception import answers
 
 if TYPE_CHECKING:
-    from relevo import smtp
     from relevo.authn import Exchange
     from relevo.reception.dialogue import Line
     from relevo.reception.services import Services
+    from relevo.smtp import events
 
 
 class Login:
@@ -25,14 +25,14 @@ class Login:
         self._exchange: Exchange | None = None
         self.identity = ""  # user@domain, normalized; "" until a login succeeded
 
-    def on_auth(self, event: smtp.Auth) -> None:
+    def on_auth(self, event: events.Auth) -> None:
         """AUTH: begin an exchange."""
         self._exchange = self._services.authenticator.start(
             event.mechanism, self._line.channel_binding
         )
         self._line.start(self._step(event.initial))
 
-    def on_response(self, event: smtp.AuthResponse) -> None:
+    def on_response(self, event: events.AuthResponse) -> None:
         """The answer to our last challenge."""
         self._line.start(self._step(event.data))
 
@@ -60,5 +60,7 @@ class Login:
 
     def _record(self, user: str, *, succeeded: bool) -> None:
         self._services.record(
-            Authenticated(time=time.time(), client=self._line.client, user=user, succeeded=succeeded)
+            Authenticated(
+                time=time.time(), client=self._line.client, user=user, succeeded=succeeded
+            )
         )

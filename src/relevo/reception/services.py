@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.directory import Directory
     from relevo.journal import Event
-    from relevo.queue import MessageId, Store, Unit
+    from relevo.queue import SqliteStore
+    from relevo.queue.store import MessageId, Unit
     from relevo.reception.admission import Gate
 
 
@@ -46,7 +47,7 @@ class Services:
 
     config: Config
     directory: Callable[[], Directory]
-    store: Store
+    store: SqliteStore
     authenticator: Authenticator
     tls_context: ssl.SSLContext | None
     gate: Gate

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from relevo.mail import Address
     from relevo.reception.arriving import ArrivingMessage
-    from relevo.smtp import MailParameters, RcptParameters
+    from relevo.smtp.events import MailParameters, RcptParameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,9 @@ def find_pairs(certs: Path) -> list[_Pair]:
             stats = (chain.stat(), key.stat())
         except OSError:
             continue
-        stamp = tuple(part for stat in stats for part in (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        stamp = tuple(
+            part for stat in stats for part in (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        )
         pairs.append(_Pair(chain, key, stamp))
     return pairs
 
@@ -71,7 +73,9 @@ class Certificates:
         self._pairs, self._by_name, self.context = pairs, by_name, default
         return True
 
-    def _choose(self, tls: ssl.SSLObject, server_name: str | None, _context: ssl.SSLContext) -> None:
+    def _choose(
+        self, tls: ssl.SSLObject, server_name: str | None, _context: ssl.SSLContext
+    ) -> None:
         if not server_name:
             return
         name = server_name.lower()
@@ -97,7 +101,9 @@ def _names(chain: Path) -> list[str]:
     """DNS names of the leaf certificate, A-labels, lower case."""
     try:
         certificate = x509.load_pem_x509_certificates(chain.read_bytes())[0]
-        extension = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+        extension = certificate.extensions.get_extension_for_oid(
+            ExtensionOID.SUBJECT_ALTERNATIVE_NAME
+        )
     except (x509.ExtensionNotFound, ValueError, OSError, IndexError):
         return []
     assert isinstance(extension.value, x509.SubjectAlternativeName)

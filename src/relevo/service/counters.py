@@ -16,12 +16,24 @@ if TYPE_CHECKING:
     from relevo.journal import Event
 
 NAMES = (
-    "accepted", "rejected", "delivered", "deferred", "failed", "dsns", "logins", "failed_logins", "loop_lag_us"
-)  # fmt: skip
+    "accepted",
+    "rejected",
+    "delivered",
+    "deferred",
+    "failed",
+    "dsns",
+    "logins",
+    "failed_logins",
+    "loop_lag_us",
+)
 _INDEX = {name: index for index, name in enumerate(NAMES)}
 _CELL = struct.Struct("=Q")
 _ROW = len(NAMES) * _CELL.size
-_OUTCOMES = {Outcome.DELIVERED: "delivered", Outcome.TEMPORARY: "deferred", Outcome.PERMANENT: "failed"}
+_OUTCOMES = {
+    Outcome.DELIVERED: "delivered",
+    Outcome.TEMPORARY: "deferred",
+    Outcome.PERMANENT: "failed",
+}
 
 
 class Counters:

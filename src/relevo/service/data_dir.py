@@ -34,7 +34,8 @@ class DataDirLock:
             self._fd = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DataDirError(
-                f"cannot use data directory {data_dir}: {error.strerror} (see `data_dir` in the configuration)"
+                f"cannot use data directory {data_dir}: {error.strerror} "
+                "(see `data_dir` in the configuration)"
             ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

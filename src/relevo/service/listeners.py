@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 _FIRST_FD = 3
 _BACKLOG = 4096
-SYSTEMD_NAMES = {"smtp": Mode.SMTP, "submission": Mode.SUBMISSION, "submission_tls": Mode.SUBMISSION_TLS}
+SYSTEMD_NAMES = {
+    "smtp": Mode.SMTP,
+    "submission": Mode.SUBMISSION,
+    "submission_tls": Mode.SUBMISSION_TLS,
+}
 _KEYS = {Mode.SMTP: "smtp", Mode.SUBMISSION: "submission", Mode.SUBMISSION_TLS: "submission_tls"}
 
 
@@ -62,8 +66,8 @@ def open_listeners(config: Config, environ: MutableMapping[str, str]) -> list[Li
                     opened += [Listener(mode, sock) for sock in _bind(address, key)]
         if not opened:
             raise ListenFailed(
-                "no address to listen on: set `listen.smtp`, or start by systemd with sockets named "
-                "smtp, submission, submission_tls (FileDescriptorName=)"
+                "no address to listen on: set `listen.smtp`, or start by systemd with sockets "
+                "named smtp, submission, submission_tls (FileDescriptorName=)"
             )
     except ListenFailed:
         for listener in opened:
@@ -88,7 +92,8 @@ def _systemd_sockets(environ: MutableMapping[str, str]) -> dict[str, list[socket
     listed = names.split(":") if names else []
     if len(listed) != int(count):
         raise ListenFailed(
-            f"systemd passed {count} sockets and {len(listed)} names: set FileDescriptorName= in each .socket unit"
+            f"systemd passed {count} sockets and {len(listed)} names: "
+            "set FileDescriptorName= in each .socket unit"
         )
     found: dict[str, list[socket.socket]] = {}
     for offset, name in enumerate(listed):
@@ -104,7 +109,9 @@ def _bind(address: str, key: str) -> Iterator[socket.socket]:
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
-        infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        infos = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except OSError as error:
         raise ListenFailed(f"listen.{key}: cannot resolve {address!r}: {error.strerror}") from error
     bound: list[socket.socket] = []
@@ -134,4 +141,6 @@ def _explain(address: str, key: str, error: OSError) -> str:
     port = address.rpartition(":")[2]
     if isinstance(error, PermissionError):
         return f"listen.{key}: port {port} needs root or CAP_NET_BIND_SERVICE ({address})"
-    return f"listen.{key}: cannot listen on {address}: {os.strerror(error.errno or 0)} (port {port})"
+    return (
+        f"listen.{key}: cannot listen on {address}: {os.strerror(error.errno or 0)} (port {port})"
+    )

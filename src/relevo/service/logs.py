@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 
 class _OneLine(logging.Formatter):
-    """`2026-11-24 07:39:31.123 INFO relevo.worker[123]: text`; controls escaped, tracebacks below."""
+    """`2026-11-24 07:39:31.123 INFO relevo.worker[123]: text`; controls escaped."""
 
     default_msec_format = "%s.%03d"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         record.message = "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode() for char in record.message
+            char if char.isprintable() else char.encode("unicode_escape").decode()
+            for char in record.message
         )
         return super().formatMessage(record)
 

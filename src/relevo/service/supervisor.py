@@ -28,7 +28,7 @@ from relevo import __version__
 from relevo.config import ConfigErrors
 from relevo.directory import DirectoryErrors, DirectoryWatcher
 from relevo.journal import Listening, MailLog
-from relevo.queue import StoreError, create_database, release_all_owners, release_owner
+from relevo.queue import DatabaseError, create_database, release_all_owners, release_owner
 from relevo.reception import ConnectionTable
 from relevo.service import worker
 from relevo.service.certificates import CertificateError, Certificates
@@ -82,7 +82,7 @@ class Supervisor:
         self.on_ready: Callable[[dict[str, list[str]]], None] = lambda _: None
 
     def run(self) -> int:
-        """Start, supervise, stop. Exit code 0 after TERM or INT. Raises StartFailed, ConfigErrors."""
+        """Start, supervise, stop; 0 after TERM or INT. Raises StartFailed, ConfigErrors."""
         config = self._config
         setup_logging(config)
         try:
@@ -94,7 +94,7 @@ class Supervisor:
             self._watcher = DirectoryWatcher(config)
             Certificates(config.config_dir / "certs").refresh()
             self._control = ControlSocket(config.data_dir, self.answer)
-        except (ListenFailed, DataDirError, StoreError, CertificateError, DirectoryErrors) as error:
+        except (ListenFailed, DataDirError, DatabaseError, CertificateError, DirectoryErrors) as error:
             raise StartFailed(str(error)) from error
         for warning in config.warnings:
             logger.warning("%s", warning)
@@ -108,7 +108,9 @@ class Supervisor:
         gc.freeze()  # what exists now is shared with the workers: never touch it by collecting
         for slot in self._slots:
             self._fork(slot)
-        logger.info("relevo %s started: %d workers, data in %s", __version__, count, config.data_dir)
+        logger.info(
+            "relevo %s started: %d workers, data in %s", __version__, count, config.data_dir
+        )
         while not (self._is_stopping and not any(slot.pid for slot in self._slots)):
             self._wait()
         self._clean_up()
@@ -245,7 +247,7 @@ class Supervisor:
         )  # fmt: skip
         try:
             release_owner(self._config.data_dir, slot.row)
-        except StoreError as error:
+        except DatabaseError as error:
             logger.error("cannot release what worker %d was delivering: %s", slot.row, error)  # noqa: TRY400
         self._signal_workers(signal.SIGUSR1)
 
@@ -271,12 +273,12 @@ class Supervisor:
         """Validate, then let the workers re-read; the problems that refused it, else none."""
         try:
             config = self._load_config()
-            self._watcher.reconfigure(config)
+            watcher = DirectoryWatcher(config)
             Certificates(config.config_dir / "certs").refresh()
         except (ConfigErrors, CertificateError, DirectoryErrors) as error:
             logger.error("reload refused, everything stays as it was: %s", error)  # noqa: TRY400
             return str(error).splitlines()
-        self._config = config
+        self._config, self._watcher = config, watcher
         setup_logging(config)
         self._signal_workers(signal.SIGHUP)
         return []

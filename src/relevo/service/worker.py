@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 from relevo.authn import Authenticator, server_secret
 from relevo.config import ConfigErrors
 from relevo.delivery import make_dispatcher
-from relevo.directory import DirectoryWatcher
+from relevo.directory import DirectoryErrors, DirectoryWatcher
 from relevo.journal import MailLog
-from relevo.queue import new_message_id, open_store
+from relevo.queue import StoreOptions, open_store
+from relevo.queue.ids import new_id
 from relevo.reception import ConnectionLimits, ConnectionTable, Gate, Services, SmtpConnection
 from relevo.service.certificates import CertificateError, Certificates
 from relevo.service.logs import setup_logging
@@ -86,11 +87,19 @@ class Worker:
         """From fork to exit."""
         loop = asyncio.get_running_loop()
         config, setup = self._config, self._setup
-        self._maillog = MailLog(config.mail_log.path, config.mail_log.format, call_soon=loop.call_soon)
+        self._maillog = MailLog(
+            config.mail_log.path, config.mail_log.format, call_soon=loop.call_soon
+        )
         self._watcher = DirectoryWatcher(config)
         self._certificates = Certificates(config.config_dir / "certs")
         self._certificates.refresh()
-        self._store = open_store(config, owner=setup.row, maintains=setup.row == 0)
+        self._store = open_store(
+            config.data_dir,
+            owner=setup.row,
+            loop=loop,
+            options=_store_options(config),
+            checkpoints=setup.row == 0,
+        )
         self._dispatcher = make_dispatcher(
             config, store=self._store, directory=lambda: self._watcher.current, journal=self._log
         )
@@ -104,7 +113,7 @@ class Worker:
             record=self._record,
             log=self._log,
             take=self._dispatcher.take,
-            new_id=new_message_id,
+            new_id=new_id,
             is_queue_full=lambda: self._is_queue_full,
         )
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
@@ -200,8 +209,13 @@ class Worker:
         setup_logging(config)
         self._maillog.close()
         loop = asyncio.get_running_loop()
-        self._maillog = MailLog(config.mail_log.path, config.mail_log.format, call_soon=loop.call_soon)
-        self._watcher.reconfigure(config)
+        self._maillog = MailLog(
+            config.mail_log.path, config.mail_log.format, call_soon=loop.call_soon
+        )
+        try:
+            self._watcher = DirectoryWatcher(config)
+        except DirectoryErrors:
+            logger.exception("users and aliases stay as they were")
         self._refresh_certificates()
         services = self._services
         services.config = config
@@ -213,7 +227,9 @@ class Worker:
 
     def _make_authenticator(self, config: Config) -> Authenticator:
         return Authenticator(
-            config=config, directory=lambda: self._watcher.current, secret=server_secret(config.data_dir)
+            config=config,
+            directory=lambda: self._watcher.current,
+            secret=server_secret(config.data_dir),
         )
 
     def _refresh_certificates(self) -> None:
@@ -233,7 +249,7 @@ class Worker:
             connection.drain()
         loop = asyncio.get_running_loop()
         end = loop.time() + self._config.server.grace.total_seconds()
-        while self._connections and loop.time() < end:
+        while self._connections and loop.time() < end:  # noqa: ASYNC110 - once, at the end
             await asyncio.sleep(0.02)
         for connection in list(self._connections):
             connection.abort()
@@ -248,3 +264,13 @@ class Worker:
 
 def _limits(config: Config) -> ConnectionLimits:
     return ConnectionLimits(config.limits.connections, config.limits.connections_per_source)
+
+
+def _store_options(config: Config) -> StoreOptions:
+    return StoreOptions(
+        inline_size=config.queue.inline_size,
+        segment_size=config.queue.segment_size,
+        min_free_space=config.queue.min_free_space,
+        history_max_age=config.history.max_age,
+        history_max_events=config.history.max_events,
+    )

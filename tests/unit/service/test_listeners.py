@@ -1,0 +1,95 @@
+"""Listeners of our own and systemd's by name."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relevo.config import Config, Listen
+from relevo.service.listeners import ListenFailed, open_listeners
+
+
+def config(**listen: tuple[str, ...]) -> Config:
+    keys = {"smtp": (), "submission": (), "submission_tls": ()} | listen
+    return Config(listen=Listen(**keys))  # type: ignore[arg-type]  # keys of one type
+
+
+def test_a_port_of_0_is_chosen_by_the_kernel() -> None:
+    listeners = open_listeners(config(smtp=("127.0.0.1:0", "[::1]:0")), {})
+    assert [listener.key for listener in listeners] == ["smtp", "smtp"]
+    assert listeners[0].address.startswith("127.0.0.1:")
+    assert listeners[1].address.startswith("[::1]:")
+    assert not listeners[0].address.endswith(":0")
+    for listener in listeners:
+        listener.socket.close()
+
+
+def test_a_taken_port_names_port_and_key() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenFailed, match=f"listen.submission: .*port {port}"):
+            open_listeners(config(submission=(f"127.0.0.1:{port}",)), {})
+
+
+def test_nothing_to_listen_on_is_an_error() -> None:
+    with pytest.raises(ListenFailed, match="no address to listen on"):
+        open_listeners(config(smtp=("systemd",)), {})
+
+
+SCRIPT = """
+import json, os, socket, sys
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+ports = [sock.getsockname()[1] for sock in sockets]
+for target, sock in enumerate(sockets, 10):
+    os.dup2(sock.fileno(), target)
+for sock in sockets:
+    sock.close()
+for index in range(3):
+    os.dup2(10 + index, 3 + index)
+from relevo.config import Config, Listen
+from relevo.service.listeners import ListenFailed, open_listeners
+environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "3", **json.loads(sys.argv[1])}
+try:
+    listeners = open_listeners(
+        Config(listen=Listen(smtp=("systemd",), submission=("systemd",), submission_tls=("systemd",))), environ)
+    print(json.dumps({"ports": ports, "left": environ,
+        "got": [[l.key, int(l.address.rpartition(":")[2])] for l in listeners]}))
+except ListenFailed as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+
+def run_with_systemd(**environ: str) -> dict[str, object]:
+    output = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(environ)],
+        capture_output=True,
+        text=True,
+        check=True,
+        close_fds=True,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[3] / "src")},
+    ).stdout
+    answer = json.loads(output)
+    assert isinstance(answer, dict)
+    return answer
+
+
+@pytest.mark.case("C16")
+def test_systemd_sockets_are_taken_by_name() -> None:
+    answer = run_with_systemd(LISTEN_FDNAMES="submission:smtp:submission_tls")
+    ports = answer["ports"]
+    assert isinstance(ports, list)
+    assert answer["got"] == [["smtp", ports[1]], ["submission", ports[0]], ["submission_tls", ports[2]]]
+    assert answer["left"] == {}
+
+
+def test_too_few_names_are_explained() -> None:
+    assert "FileDescriptorName" in str(run_with_systemd(LISTEN_FDNAMES="smtp")["error"])
+
+
+def test_sockets_for_another_process_are_refused() -> None:
+    answer = run_with_systemd(LISTEN_FDNAMES="a:b:c", LISTEN_PID="1")
+    assert "for process 1" in str(answer["error"])
