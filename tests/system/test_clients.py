@@ -96,9 +96,10 @@ def send_with_swaks(delivery: Delivery) -> bytes:
         Transport.STARTTLS: ["--tls"],
         Transport.TLS: ["--tls-on-connect"],
     }
+    text = delivery.file(MESSAGE.removesuffix(b"\r\n"))  # swaks ends the last line itself
     words: list[str | Path] = ["--server", delivery.address.host]
     words += ["--port", str(delivery.address.port), "--helo", "client.test"]
-    words += ["--from", SENDER, "--to", RECIPIENT, "--data", delivery.file(MESSAGE)]
+    words += ["--from", SENDER, "--to", RECIPIENT, "--data", text]
     words += tls[delivery.transport]
     if delivery.transport is not Transport.PLAIN:
         words += ["--tls-verify", "--tls-ca-path", delivery.chain]
