@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from datetime import timedelta
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -45,7 +46,7 @@ def convert_text(key: Key, text: str) -> Any:
     """
     try:
         raw = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # tomllib raises them too, for endless numbers and nesting
         return convert(key, text)
     wants_text = key.kind not in {Kind.FLAG, Kind.INTEGER, Kind.SHARE}
     is_plain = len(raw) != 1 or (wants_text and not isinstance(raw["value"], str | list))
@@ -87,7 +88,7 @@ def _typed(key: Key, raw: Any) -> Any:
         case Kind.INTEGER:
             return _integer(raw)
         case Kind.SHARE:
-            if isinstance(raw, bool) or not isinstance(raw, int | float):
+            if isinstance(raw, bool) or not isinstance(raw, int | float) or not isfinite(raw):
                 raise BadValue(f"{_raw(raw)} is not a number")
             return float(raw)
         case Kind.SIZE:

@@ -34,8 +34,8 @@ def read_relevo_toml(data: bytes, file: str) -> Reading:
         line = int(place[1]) if place and place[1] else last
         reading.problem(line, "", f"not TOML: {_PLACE.sub('', str(error))}")
         return reading
-    except RecursionError:
-        reading.problem(0, "", "arrays or tables are nested too deep")
+    except (ValueError, RecursionError):  # raised by tomllib too, though it does not say so
+        reading.problem(0, "", "not TOML: a number is too long, or arrays are nested too deep")
         return reading
     lines = key_lines(document)
     for name, raw in tree.items():

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relevo.config import Severity, check_local, load
+from unit.config.pki import NOW, write_certificate
+
+
+def said(config_dir: Path, text: str) -> list[str]:
+    (config_dir / "relevo.toml").write_text(text)
+    problems = check_local(load(config_dir), NOW)
+    return [f"{p.severity.value} {p}".replace(f"{config_dir}/", "") for p in problems]
+
+
+def test_a_complete_directory_has_no_problem(tmp_path: Path, domain: Path) -> None:
+    write_certificate(tmp_path / "certs/mx.test")
+    assert said(tmp_path, 'hostname = "mx.test"') == []
+
+
+@pytest.mark.case("C8")
+def test_an_empty_directory_lacks_certificates_and_domains(tmp_path: Path) -> None:
+    first, second = said(tmp_path, 'hostname = "mx.test"')
+    assert first.startswith("error certs: the folder of the certificates cannot be read")
+    assert second.startswith("error domains: the folder of the local domains cannot be read")
+
+
+def test_an_unknown_user_is_an_error_at_its_line(tmp_path: Path, domain: Path) -> None:
+    write_certificate(tmp_path / "certs/mx.test")
+    assert said(tmp_path, 'hostname = "mx.test"\n[server]\nuser = "no-such-user"') == [
+        "error relevo.toml:3: server.user: there is no user 'no-such-user' on this machine"
+    ]
+    assert said(tmp_path, 'hostname = "mx.test"\n[server]\nuser = "root"') == []
+
+
+def test_a_missing_mda_is_a_warning(tmp_path: Path, domain: Path) -> None:
+    write_certificate(tmp_path / "certs/mx.test")
+    text = 'hostname = "mx.test"\ndelivery = { local = "mda", mda_command = "/no/mda" }'
+    (problem,) = said(tmp_path, text)
+    assert problem.startswith("warning relevo.toml:2: delivery.mda_command: '/no/mda' is not a")
+    assert said(tmp_path, text.replace("/no/mda", "sh")) == []
+
+
+def test_a_value_without_a_line_is_named_at_the_first_file(tmp_path: Path, domain: Path) -> None:
+    write_certificate(tmp_path / "certs/mx.test")
+    (tmp_path / "relevo.toml").touch()
+    config = load(tmp_path, ["hostname=mx.test", "server.user=no-such-user"])
+    (problem,) = check_local(config, NOW)
+    assert (problem.file, problem.line) == (str(tmp_path / "relevo.toml"), 0)
+    assert problem.severity is Severity.ERROR
