@@ -9,6 +9,7 @@ starts again and grows by every octet written.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 import apsw
 
-from relevo.queue.database import QueuePaths, Turn, connect, transaction
+from relevo.queue.database import QueuePaths, Transaction, Turn, connect
 from relevo.queue.disk import Disk
 from relevo.queue.generations import sweep
 from relevo.queue.history import prune
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 _PAGES = 1024  # of 4 KiB in the WAL: then it is copied
 _BUSY_WAIT = 0.02  # seconds between looks while mail flows
-_IDLE_WAIT = 0.5
+_IDLE_WAIT = 0.1
 _PRUNE_EVERY = 5.0
 _PRUNE_BATCH = 500  # rows in one turn: about a millisecond
 _SWEEP_EVERY = 60.0
@@ -89,11 +90,15 @@ class Keeper:
 
     def _checkpoint(self) -> bool:
         """Copy the WAL if it is long; returns whether it grew since the last look."""
-        pages, copied = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        try:
+            pages, copied = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        except apsw.BusyError:  # a commit is just being published: look again soon
+            return True
         has_grown = pages != self._seen
         self._seen = pages
         if pages >= _PAGES and pages != copied:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with contextlib.suppress(apsw.BusyError):
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             with self._turn:
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         return has_grown
@@ -102,6 +107,5 @@ class Keeper:
         """One batch of old history; returns how many rows went."""
         oldest = self._clock() - self._bounds.max_age
         most = self._bounds.max_events
-        with self._turn, transaction(self._connection):
-            removed = prune(self._connection, oldest=oldest, most=most, batch=_PRUNE_BATCH)
-        return removed
+        with self._turn, Transaction(self._connection):
+            return prune(self._connection, oldest=oldest, most=most, batch=_PRUNE_BATCH)

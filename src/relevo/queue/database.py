@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -129,17 +127,27 @@ def connect(paths: QueuePaths, disk: Disk) -> apsw.Connection:
     return connection
 
 
-@contextmanager
-def transaction(connection: apsw.Connection) -> Iterator[None]:
+class Transaction:
     """A write transaction; the caller has the turn. Rolled back by any exception."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
 
 def create_database(data_dir: Path, disk: Disk | None = None) -> None:
@@ -186,7 +194,7 @@ def migrations() -> tuple[str, ...]:
 def _migrate(connection: apsw.Connection, paths: QueuePaths) -> None:
     """Apply the missing migrations, all in one transaction."""
     steps = migrations()
-    with transaction(connection):
+    with Transaction(connection):
         application = connection.pragma("application_id")
         version = connection.pragma("user_version")
         if application not in {0, _APPLICATION_ID}:
@@ -220,7 +228,7 @@ def _release(data_dir: Path, condition: str, values: tuple[int, ...]) -> int:
     connection = connect(paths, Disk())
     turn = Turn(paths)
     try:
-        with turn, transaction(connection):
+        with turn, Transaction(connection):
             connection.execute(f"UPDATE unit SET owner = NULL WHERE {condition}", values)  # noqa: S608 (the conditions stand above)
             released = connection.changes()
     finally:

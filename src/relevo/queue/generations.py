@@ -104,11 +104,11 @@ class Generation:
 def _files(spool: Path) -> dict[int, list[SpoolName]]:
     """Spool files by generation, those with nothing but a lock file too."""
     found: dict[int, list[SpoolName]] = defaultdict(list)
-    for entry in os.listdir(spool):
-        name = SpoolName.parse(entry)
+    for path in spool.iterdir():
+        name = SpoolName.parse(path.name)
         if name is not None:
             found[name.generation].append(name)
-        elif match := _LOCK.fullmatch(entry):
+        elif match := _LOCK.fullmatch(path.name):
             found[int(match[1])]
     return found
 

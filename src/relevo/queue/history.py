@@ -124,13 +124,7 @@ class Buffer:
 
     def take(self) -> list[EventRow]:
         """Everything that waits. Called by the writer thread while the loop appends."""
-        rows = []
-        try:
-            for _ in range(len(self._rows)):
-                rows.append(self._rows.popleft())
-        except IndexError:
-            pass
-        return rows
+        return [self._rows.popleft() for _ in range(len(self._rows))]
 
     def __len__(self) -> int:
         return len(self._rows)

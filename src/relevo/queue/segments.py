@@ -11,6 +11,7 @@ Compaction of a mostly dead segment is not done: one long-waiting message keeps 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -106,10 +107,8 @@ class SegmentWriter:
         """Give up the descriptors; files stay for those who clean up."""
         self._seal()
         if self._next is not None:
-            try:
+            with contextlib.suppress(OSError):
                 os.close(self._next.result().descriptor)
-            except OSError:
-                pass
             self._next = None
 
     def _seal(self) -> None:

@@ -117,7 +117,7 @@ class FileWriter:
         return SpooledContent(self._spool, self, head)
 
     def abort(self) -> None:
-        """Drop the file, before or after `finish`; nothing happens once a message was made of it."""
+        """Drop the file, before or after `finish`; no effect once a message was made of it."""
         if not self.is_adopted:
             self._spool.submit(self.remove)
 
@@ -213,7 +213,10 @@ class SpooledContent:
         return found
 
     def seal(self, metadata: bytes) -> None:
-        """Add what is known last, sync file and directory. Raises StoreFailed; the file is gone then."""
+        """Add what is known last, sync file and directory.
+
+        Raises StoreFailed; the file is gone then.
+        """
         writer, disk = self._writer, self._spool.disk
         try:
             writer.wait()

@@ -12,7 +12,7 @@ worker that is trying it) or gone. A message goes with its last unit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NewType, Protocol
@@ -76,6 +76,7 @@ class Content(Protocol):
     def size(self) -> int: ...
     def chunks(self) -> Iterator[bytes]:
         """The octets in pieces of at most 256 KiB."""
+
     def first(self, octets: int) -> bytes:
         """The first octets, at most as many as asked for."""
 
@@ -152,13 +153,17 @@ class SpoolWriter(Protocol):
 
     def write(self, data: bytes) -> None:
         """Queue octets for the spool thread; raises StoreFailed after an earlier failure."""
+
     @property
     def pending(self) -> int:
         """Octets handed over and not yet written: stop reading from the client above 1 MiB."""
+
     async def drained(self) -> None:
         """Wait until `pending` is below 256 KiB."""
+
     def finish(self, head: bytes) -> Content:
         """Head in front of what was written: content for `Store.add`. Synced by add, not here."""
+
     def abort(self) -> None: ...
 
 
@@ -170,24 +175,34 @@ class Summary:
     created: float
     size: int
     envelope: Envelope
-    units: tuple[tuple[str, float | None, int, tuple[QueuedRecipient, ...]], ...]  # route, due (None: leased), attempts
+    # Of each unit: route, due (None: leased), attempts, recipients.
+    units: tuple[tuple[str, float | None, int, tuple[QueuedRecipient, ...]], ...]
 
 
 class Store(Protocol):
     """The durable queue, as one worker sees it."""
 
     async def add(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
-        """Durable on return: the 250 depends on it. With `lease`, the units are owned by this worker."""
+        """Durable on return: the 250 depends on it.
+
+        With `lease`, the units are owned by this worker and returned with the content given.
+        """
+
     def spool(self) -> SpoolWriter: ...
     async def lease(self, *, now: float, limit: int) -> tuple[Unit, ...]:
         """Own up to `limit` units that are due, oldest due first."""
+
     async def finish(self, result: UnitResult) -> None:
         """Outcomes, the next try, history and DSNs: one transaction; the lease ends."""
+
     async def release_all(self) -> None:
         """Give back every unit of this worker (shutdown)."""
+
     def record(self, event: Event) -> None:
         """Write history in the next batch; may be lost in a crash, never delays anybody."""
+
     async def next_due(self) -> float | None: ...
     async def waiting(self) -> int:
         """Messages in the queue (cached, at most a second old)."""
+
     async def close(self) -> None: ...

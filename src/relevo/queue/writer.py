@@ -25,7 +25,7 @@ from queue import Empty, SimpleQueue
 import apsw
 
 from relevo.queue.commit import Batch, Calling, Request
-from relevo.queue.database import QueuePaths, Turn, connect, transaction
+from relevo.queue.database import QueuePaths, Transaction, Turn, connect
 from relevo.queue.disk import Disk
 from relevo.queue.generations import OWN_FILE, Generation, is_live
 from relevo.queue.health import Health
@@ -78,7 +78,7 @@ class Writer:
         self._anchor = connect(paths, disk)
         self._connection: apsw.Connection | None = connect(paths, disk)
         self._turn = Turn(paths)
-        with self._turn, transaction(self._connection):
+        with self._turn, Transaction(self._connection):
             self.generation = Generation(paths.spool, self._connection)
             self._connection.execute("UPDATE unit SET owner = NULL WHERE owner = ?", (owner,))
         self._segments = segments(self.generation)
@@ -169,7 +169,7 @@ class Writer:
                 batch.gather(request, self._segments.append)
             batch.add_events(self._events.take())
             self._segments.sync()
-            with self._turn, transaction(connection):
+            with self._turn, Transaction(connection):
                 messages = batch.execute(connection)
             self.messages = messages
         except StoreFailed as error:
@@ -216,7 +216,7 @@ class Writer:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != ("ok",):
                 raise OSError(f"quick_check says {verdict}")
-            with self._turn, transaction(connection):
+            with self._turn, Transaction(connection):
                 self._count(connection)
         except BaseException:
             connection.close(True)

@@ -1,0 +1,250 @@
+"""The queue as the operator sees it: lists, one message, traces, and changes by hand.
+
+Works beside running workers and without them. Reads go page by page, so that no long read keeps
+the WAL from starting again. Changes take the same turn as the workers' commits and leave an
+`OperatorAction` in the history.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import apsw
+
+from relevo.journal.events import Event, OperatorAction
+from relevo.queue.database import DatabaseError, QueuePaths, Transaction, Turn, connect
+from relevo.queue.disk import Disk
+from relevo.queue.generations import OWN_FILE, SpoolName
+from relevo.queue.history import Numbers, events_of, messages_mentioning
+from relevo.queue.leases import content_of
+from relevo.queue.records import decode_envelope, decode_recipients
+from relevo.queue.store import Content, MessageId, Summary
+
+_WRITER = 63  # in the numbers of event rows; workers count from 0
+_PAGE = 500
+_MOST_EVENTS = 10_000  # of one message
+
+_MESSAGES = "SELECT id, created, size, envelope FROM message WHERE id > ? ORDER BY id LIMIT ?"
+_MESSAGE = "SELECT id, created, size, envelope FROM message WHERE id = ?"
+_UNITS = (
+    "SELECT route, due, attempts, owner, recipients FROM unit WHERE message = ? ORDER BY number"
+)
+_CONTENT = "SELECT content, file, start, size FROM message WHERE id = ?"
+_COUNTS = (
+    "SELECT messages, events, (SELECT count(*) FROM unit),"
+    " (SELECT count(*) FROM unit WHERE owner IS NOT NULL),"
+    " (SELECT min(due) FROM unit WHERE owner IS NULL) FROM counter"
+)
+_RETRY = "UPDATE unit SET due = ? WHERE message = ? AND owner IS NULL"
+_FILE = "SELECT file, (SELECT count(owner) FROM unit WHERE message = id) FROM message WHERE id = ?"
+_DROP = "DELETE FROM unit WHERE message = ?"
+_INSERT_EVENT = "INSERT OR IGNORE INTO event (message, n, time, kind, data) VALUES (?, ?, ?, ?, ?)"
+_COUNT = "UPDATE counter SET messages = messages - ?, events = events + ?"
+
+
+class UnitState(Enum):
+    """Where a unit stands."""
+
+    WAITING = "waiting"
+    LEASED = "leased"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
+    """Which messages to list; what is None does not matter. Addresses ignore ASCII case."""
+
+    reverse_path: str | None = None
+    recipient: str | None = None  # target or original forward-path of any recipient
+    created_before: float | None = None
+    created_since: float | None = None
+    state: UnitState | None = None  # of any unit
+
+    def matches(self, summary: Summary) -> bool:
+        if self.created_before is not None and summary.created >= self.created_before:
+            return False
+        if self.created_since is not None and summary.created < self.created_since:
+            return False
+        if self.reverse_path is not None and not _same(
+            self.reverse_path, summary.envelope.reverse_path
+        ):
+            return False
+        if self.state is not None:
+            is_leased = self.state is UnitState.LEASED
+            if not any((due is None) == is_leased for _, due, _, _ in summary.units):
+                return False
+        wanted = self.recipient
+        return wanted is None or any(
+            _same(wanted, recipient.target) or _same(wanted, recipient.original)
+            for _, _, _, recipients in summary.units
+            for recipient in recipients
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How full the queue is."""
+
+    messages: int
+    units: int
+    leased: int
+    events: int
+    next_due: float | None  # of a waiting unit
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What happened to one message, or an event that no message owns (its time as id)."""
+
+    message_id: str
+    events: tuple[Event, ...]
+
+
+def open_reader(data_dir: Path, *, clock: Callable[[], float] = time.time) -> QueueReader:
+    """Open the queue for the command line. Raises DatabaseError when there is none."""
+    paths = QueuePaths(data_dir)
+    if not paths.database.exists():
+        raise DatabaseError(f"there is no queue in {data_dir}: was the server ever started there?")
+    try:
+        return QueueReader(paths, connect(paths, Disk()), clock)
+    except apsw.Error as error:
+        raise DatabaseError(f"{paths.database}: {error}") from error
+
+
+class QueueReader:
+    """Reads and changes by hand; for one thread. A context manager that closes."""
+
+    def __init__(
+        self, paths: QueuePaths, connection: apsw.Connection, clock: Callable[[], float]
+    ) -> None:
+        self._paths = paths
+        self._connection = connection
+        self._clock = clock
+        self._numbers = Numbers(_WRITER)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def messages(self, wanted: MessageFilter | None = None) -> Iterator[Summary]:
+        """Waiting messages, oldest first. A message that ends meanwhile may be missing."""
+        wanted = wanted or MessageFilter()
+        last = ""
+        while rows := self._connection.execute(_MESSAGES, (last, _PAGE)).fetchall():
+            last = str(rows[-1][0])
+            for row in rows:
+                summary = self._summary(row)
+                if wanted.matches(summary):
+                    yield summary
+
+    def message(self, identity: str) -> Summary | None:
+        """One waiting message; None when it is not (or no longer) in the queue."""
+        row = self._connection.execute(_MESSAGE, (identity,)).fetchone()
+        return None if row is None else self._summary(row)
+
+    def content(self, identity: str) -> Content | None:
+        """The message itself. Reading it may raise ContentDamaged when it ends meanwhile."""
+        row = self._connection.execute(_CONTENT, (identity,)).fetchone()
+        if row is None:
+            return None
+        blob, file, start, size = row
+        return content_of(blob, file, start, size, self._paths.spool)
+
+    def trace(self, identity: str) -> Trace:
+        """What the history knows of a message; no events: nothing (any more)."""
+        events = events_of(self._connection, identity, _MOST_EVENTS)
+        return Trace(identity, tuple(events))
+
+    def trace_address(self, address: str, *, limit: int = 100) -> tuple[Trace, ...]:
+        """Messages and rejections that name an address, newest first. Scans the history."""
+        found = messages_mentioning(self._connection, address, limit)
+        return tuple(self.trace(identity) for identity in found)
+
+    def counts(self) -> Counts:
+        row = self._connection.execute(_COUNTS).fetchone()
+        assert row is not None
+        messages, events, units, leased, due = row
+        return Counts(messages, units, leased, events, due)
+
+    def retry(self, identities: Iterable[str]) -> int:
+        """Make the waiting units of messages due now; returns how many messages had some."""
+        now = self._clock()
+
+        def change(identity: str) -> bool:
+            self._connection.execute(_RETRY, (now, identity))
+            return self._connection.changes() > 0
+
+        return self._act(identities, change, "retry", gone=False)
+
+    def drop(self, identities: Iterable[str]) -> int:
+        """Remove messages without telling anybody; returns how many there were.
+
+        An attempt that is running is not stopped; whatever its result, nothing comes back.
+        """
+        files: list[str] = []
+
+        def change(identity: str) -> bool:
+            row = self._connection.execute(_FILE, (identity,)).fetchone()
+            if row is None:
+                return False
+            file, leased = row
+            self._connection.execute(_DROP, (identity,))
+            name = SpoolName.parse(file or "")
+            # While a worker reads the file it stays; the worker removes it with its result.
+            if name is not None and name.kind == OWN_FILE and not leased:
+                files.append(str(name))
+            return True
+
+        dropped = self._act(identities, change, "drop", gone=True)
+        for file in files:
+            (self._paths.spool / file).unlink(missing_ok=True)
+        return dropped
+
+    def _act(
+        self, identities: Iterable[str], change: Callable[[str], bool], action: str, *, gone: bool
+    ) -> int:
+        """Change message by message in short turns, and record it."""
+        done = 0
+        pending = list(identities)
+        turn = Turn(self._paths)
+        try:
+            for first in range(0, len(pending), _PAGE):
+                with turn, Transaction(self._connection):
+                    changed = [one for one in pending[first : first + _PAGE] if change(one)]
+                    now = self._clock()
+                    events = [OperatorAction(now, one, action) for one in changed]
+                    self._connection.executemany(_INSERT_EVENT, self._numbers.rows(events))
+                    self._connection.execute(_COUNT, (len(changed) if gone else 0, len(changed)))
+                done += len(changed)
+        finally:
+            turn.close()
+        return done
+
+    def _summary(self, row: tuple[Any, ...]) -> Summary:
+        identity, created, size, envelope = row
+        units = tuple(
+            (route, None if owner is not None else due, attempts, decode_recipients(recipients))
+            for route, due, attempts, owner, recipients in self._connection.execute(
+                _UNITS, (identity,)
+            )
+        )
+        return Summary(MessageId(identity), created, size, decode_envelope(envelope), units)
+
+
+def _same(wanted: str, found: str) -> bool:
+    return wanted.lower() == found.lower()
