@@ -1,0 +1,130 @@
+"""A store in memory: what the dispatcher needs of one, with failures on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from relevo.journal import Event
+from relevo.queue.store import (
+    MessageId,
+    NewMessage,
+    SpoolWriter,
+    StoreFailed,
+    Unit,
+    UnitResult,
+)
+
+Key = tuple[MessageId, int]
+
+
+@dataclass
+class Row:
+    unit: Unit
+    due: float | None  # None: leased
+
+
+class FakeStore:
+    """Implements `relevo.queue.store.Store`; one worker."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, Row] = {}
+        self.results: list[UnitResult] = []
+        self.history: list[Event] = []
+        self.failures: list[Exception] = []  # raised by the next calls of finish
+        self.lease_failures: list[Exception] = []
+        self.leases = 0
+        self.released = 0
+        self.gate: asyncio.Event | None = None  # finish waits for it
+        self._changed = asyncio.Condition()
+
+    async def add(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
+        units = self._insert(message, lease=lease)
+        self.history += message.events
+        return units if lease else ()
+
+    def _insert(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
+        made = []
+        for number, new in enumerate(message.units):
+            unit = Unit(
+                message.id,
+                new.route,
+                number,
+                message.created,
+                0,
+                message.envelope,
+                new.recipients,
+                message.content,
+            )
+            self.rows[message.id, number] = Row(unit, None if lease else new.due)
+            made.append(unit)
+        return tuple(made)
+
+    def put(self, unit: Unit, *, due: float | None) -> Unit:
+        self.rows[unit.message_id, unit.number] = Row(unit, due)
+        return unit
+
+    def spool(self) -> SpoolWriter:
+        raise NotImplementedError
+
+    async def lease(self, *, now: float, limit: int) -> tuple[Unit, ...]:
+        self.leases += 1
+        if self.lease_failures:
+            raise self.lease_failures.pop()
+        due = sorted(
+            (row for row in self.rows.values() if row.due is not None and row.due <= now),
+            key=lambda row: row.due or 0.0,
+        )[:limit]
+        for row in due:
+            row.due = None
+        return tuple(row.unit for row in due)
+
+    async def finish(self, result: UnitResult) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop()
+        key = (result.unit.message_id, result.unit.number)
+        row = self.rows[key]
+        assert row.due is None, "finished a unit that is not leased"
+        if result.due is None:
+            del self.rows[key]
+        else:
+            unit = replace(
+                result.unit, recipients=result.recipients, attempts=result.unit.attempts + 1
+            )
+            self.rows[key] = Row(unit, result.due)
+        for dsn in result.dsns:
+            self._insert(dsn, lease=False)
+        self.history += result.events
+        self.results.append(result)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a state that calls of finish lead to."""
+        async with self._changed:
+            await self._changed.wait_for(condition)
+
+    async def release_all(self) -> None:
+        for row in self.rows.values():
+            if row.due is None:
+                row.due = 0.0
+                self.released += 1
+
+    def record(self, event: Event) -> None:
+        self.history.append(event)
+
+    async def next_due(self) -> float | None:
+        return min((row.due for row in self.rows.values() if row.due is not None), default=None)
+
+    async def waiting(self) -> int:
+        return len(self.rows)
+
+    async def close(self) -> None:
+        pass
+
+
+FAILED = StoreFailed("no space left")
