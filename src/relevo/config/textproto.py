@@ -98,12 +98,16 @@ _BOOLEANS = {
 # the bound keeps int() away from input of any length.
 _INTEGER = re.compile(r"-?(?:0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,19})")
 
-_BLANK = re.compile(rb"(?:[ \t\r\n\v\f]+|#[^\n]*)*")
-_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
-_BARE = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*|-?[0-9.][0-9A-Za-z_.+-]*|-(?:inf|infinity|nan)\b")
+# Each token takes the blanks and comments behind it along: half the work of a large file is that.
+_REST = rb"(?:[ \t\r\n\v\f]+|#[^\n]*)*"
+_BLANK = re.compile(_REST)
+_NAME = re.compile(rb"([A-Za-z_][A-Za-z0-9_]*)" + _REST + rb"(:?)" + _REST)
+_BARE = re.compile(
+    rb"([A-Za-z_][A-Za-z0-9_]*|-?[0-9.][0-9A-Za-z_.+-]*|-(?:infinity|inf|nan)\b)" + _REST
+)
 _STRING = re.compile(
-    rb'"([^"\\\n\0]*(?:\\[^\n\0][^"\\\n\0]*)*)"'
-    rb"|'([^'\\\n\0]*(?:\\[^\n\0][^'\\\n\0]*)*)'"
+    rb'(?:"([^"\\\n\0]*(?:\\[^\n\0][^"\\\n\0]*)*)"'
+    rb"|'([^'\\\n\0]*(?:\\[^\n\0][^'\\\n\0]*)*)')" + _REST
 )
 _ESCAPE = re.compile(
     rb"\\(?:([abfnrtv?\\'\"])|([0-7]{1,3})|[xX]([0-9A-Fa-f]{1,2})"
@@ -173,14 +177,12 @@ class _Parser:
         match = _NAME.match(self._data, self._at)
         if match is None:
             self._fail(f"a field name is expected here, not {self._shown()}")
-        name = match[0].decode("ascii")
-        self._advance(len(name))
-        colon = self._peek() == ord(":")
-        if colon:
-            self._advance(1)
-        if not colon and self._peek() not in b"{<[":
+        self._at = match.end()
+        name, colon = match[1].decode("ascii"), match[2]
+        octet = self._peek()
+        if not colon and octet not in b"{<[":
             self._fail(f"a colon is missing after {name}")
-        if self._peek() == ord("["):
+        if octet == ord("["):
             values = self._list(depth)
             if not colon and not all(isinstance(value, Message) for value in values):
                 raise TextProtoError(self._source, line, column, f"a colon is missing after {name}")
@@ -215,8 +217,8 @@ class _Parser:
         match = _BARE.match(self._data, self._at)
         if match is None:
             self._fail(f"a value is expected here, not {self._shown()}")
-        self._advance(len(match[0]))
-        return Bare(match[0].decode("ascii"), line, column)
+        self._at = match.end()
+        return Bare(match[1].decode("ascii"), line, column)
 
     def _strings(self) -> bytes:
         parts = []
@@ -226,7 +228,7 @@ class _Parser:
                 self._fail("the string is not closed on its line")
             double, single = match[1], match[2]
             parts.append(self._unescaped(single if double is None else double, self._at + 1))
-            self._advance(len(match[0]))
+            self._at = match.end()
         return b"".join(parts)
 
     def _unescaped(self, raw: bytes, offset: int) -> bytes:
