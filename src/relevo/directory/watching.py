@@ -69,7 +69,8 @@ class DirectoryWatcher:
         """Look for changes; `now` is the time of day in seconds since 1970.
 
         True when `current` is a new one. Costs a listing of the domains and two stat calls for
-        each of them; reads only what has changed. Never raises.
+        each of them; reads only what has changed. Never raises. May run in a thread, one call at a
+        time: `current` changes in one step.
         """
         changed, problems = self._look(now)
         for problem in problems:

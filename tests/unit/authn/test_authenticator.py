@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import threading
 from datetime import timedelta
@@ -121,6 +122,16 @@ def test_an_unknown_mechanism_is_logged_and_not_offered(
         authenticator = Server(directory, mechanisms=("PLAIN", "GSSAPI")).authenticator
     assert authenticator.mechanisms(has_channel_binding=True) == ("PLAIN",)
     assert "GSSAPI" in caplog.text
+
+
+def test_without_its_package_scram_is_logged_and_not_offered(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with caplog.at_level(logging.ERROR, "relevo.authn"):
+        authenticator = Server(directory).authenticator
+    assert authenticator.mechanisms(has_channel_binding=True) == ("PLAIN", "LOGIN")
+    assert "install relevo[scram]" in caplog.text
 
 
 @pytest.mark.parametrize("mechanism", ["GSSAPI", "plain", "SCRAM-SHA-256-PLUS"])
