@@ -38,8 +38,11 @@ def build(folder):
 
 def maildir_octets(maildir):
     """(files, octets, smallest) in the Maildir's new."""
-    sizes = [entry.stat().st_size for entry in os.scandir(f"{maildir}/new")] if os.path.isdir(
-        f"{maildir}/new") else []
+    sizes = (
+        [entry.stat().st_size for entry in os.scandir(f"{maildir}/new")]
+        if os.path.isdir(f"{maildir}/new")
+        else []
+    )
     return len(sizes), sum(sizes), min(sizes, default=0)
 
 
@@ -62,7 +65,9 @@ def measure(load, server, case):
     start = time.time()
     generator = subprocess.run(
         [load, "-p", str(server.port), "-s", size, "-c", sessions, "-k", per, "-n", messages],
-        capture_output=True, text=True)
+        capture_output=True,
+        text=True,
+    )
     result = json.loads(generator.stdout)
     last, seen = time.time(), -1
     while time.time() - last < 20:
@@ -74,7 +79,9 @@ def measure(load, server, case):
         time.sleep(0.005)
     wall = last - start
     processes.settle(server.pid)
-    result["cpu_ms"] = round((processes.cpu_seconds(server.pid) - cpu) / max(1, result["ok"]) * 1e3, 3)
+    result["cpu_ms"] = round(
+        (processes.cpu_seconds(server.pid) - cpu) / max(1, result["ok"]) * 1e3, 3
+    )
     result["delivered"] = seen
     result["void"] = seen != result["ok"] or result["failed"] > 0
     if is_maildir:
@@ -87,8 +94,13 @@ def measure(load, server, case):
 def table(cases, results, names):
     """Markdown: one row a case, medians, ratios of relevo to each peer."""
     peers = [name for name in names if name != "relevo"]
-    print("| case | " + " | ".join(f"{name}: msg/s, p50/p99 ms, CPU ms" for name in names)
-          + " | " + " | ".join(f"relevo ÷ {peer}" for peer in peers) + " |")
+    print(
+        "| case | "
+        + " | ".join(f"{name}: msg/s, p50/p99 ms, CPU ms" for name in names)
+        + " | "
+        + " | ".join(f"relevo ÷ {peer}" for peer in peers)
+        + " |"
+    )
     print("|---" * (1 + len(names) + len(peers)) + "|")
     for case in cases:
         cells, rates = [], {}
@@ -97,22 +109,32 @@ def table(cases, results, names):
             if not good:
                 cells.append("void")
                 continue
-            median = {key: statistics.median(r[key] for r in good) for key in ("rate", "p50_ms", "p99_ms", "cpu_ms")}
+            median = {
+                key: statistics.median(r[key] for r in good)
+                for key in ("rate", "p50_ms", "p99_ms", "cpu_ms")
+            }
             rates[name] = median["rate"]
             voids = len(results[case, name]) - len(good)
-            cells.append(f"{median['rate']:.0f}, {median['p50_ms']:.1f}/{median['p99_ms']:.1f}, "
-                         f"{median['cpu_ms']:.2f}" + (f" ({voids} void)" if voids else ""))
-        ratios = [f"{rates['relevo'] / rates[peer]:.1f}×" if {"relevo", peer} <= rates.keys() else "–"
-                  for peer in peers]
+            cells.append(
+                f"{median['rate']:.0f}, {median['p50_ms']:.1f}/{median['p99_ms']:.1f}, "
+                f"{median['cpu_ms']:.2f}" + (f" ({voids} void)" if voids else "")
+            )
+        ratios = [
+            f"{rates['relevo'] / rates[peer]:.1f}×" if {"relevo", peer} <= rates.keys() else "–"
+            for peer in peers
+        ]
         print(f"| {case} | " + " | ".join(cells + ratios) + " |")
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--reps", type=int, default=5)
     parser.add_argument("--servers", default="relevo,chasquid,postfix")
-    parser.add_argument("--folder", default="", help="where servers keep their files (default: a temporary folder)")
+    parser.add_argument(
+        "--folder", default="", help="where servers keep their files (default: a temporary folder)"
+    )
     parser.add_argument("--out", default="", help="append every run as a JSON line to this file")
     parser.add_argument("cases", nargs="*", default=list(STANDARD), metavar="CASE")
     args = parser.parse_args()
@@ -139,7 +161,9 @@ def main():
                     for server in running:
                         result = measure(load, server, case)
                         results.setdefault((case, server.name), []).append(result)
-                        line = json.dumps({"case": case, "server": server.name, "rep": repetition, **result})
+                        line = json.dumps(
+                            {"case": case, "server": server.name, "rep": repetition, **result}
+                        )
                         print(line, file=sys.stderr, flush=True)
                         if args.out:
                             with open(args.out, "a") as out:

@@ -34,10 +34,29 @@ class Server:
 def make_certificate(folder):
     os.makedirs(folder, exist_ok=True)
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "30", "-subj", "/CN=mx.bench.test", "-addext",
-         "subjectAltName=DNS:mx.bench.test", "-keyout", f"{folder}/privkey.pem",
-         "-out", f"{folder}/fullchain.pem"], check=True, stderr=subprocess.DEVNULL)
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=mx.bench.test",
+            "-addext",
+            "subjectAltName=DNS:mx.bench.test",
+            "-keyout",
+            f"{folder}/privkey.pem",
+            "-out",
+            f"{folder}/fullchain.pem",
+        ],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def fresh(folder, *subfolders):
@@ -73,17 +92,36 @@ def relevo(base, maildir, port=9425):
             f'hostname = "mx.bench.test"\ndata_dir = "{folder}/data"\n'
             f'[listen]\nsmtp = ["127.0.0.1:{port}"]\nsubmission = []\nsubmission_tls = []\n'
             f'[delivery]\nlocal = "{local}"\n[mail_log]\npath = "{folder}/mail.log"\n'
-            f'[log]\nfile = "{folder}/log"\n')
-    subprocess.run([f"{VENV_BIN}/relevo", "user", "add", "--config-dir", f"{folder}/conf",
-                    "--password-stdin", "user@bench.test"], input=b"secret\n", check=True,
-                   stdout=subprocess.DEVNULL)
-    process = processes.spawn([f"{VENV_BIN}/relevo", "serve", "--config-dir", f"{folder}/conf"],
-                              f"{folder}/out")
+            f'[log]\nfile = "{folder}/log"\n'
+        )
+    subprocess.run(
+        [
+            f"{VENV_BIN}/relevo",
+            "user",
+            "add",
+            "--config-dir",
+            f"{folder}/conf",
+            "--password-stdin",
+            "user@bench.test",
+        ],
+        input=b"secret\n",
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    process = processes.spawn(
+        [f"{VENV_BIN}/relevo", "serve", "--config-dir", f"{folder}/conf"], f"{folder}/out"
+    )
     processes.wait_port(port)
-    return Server("relevo", process.pid, port, stop=lambda: processes.end(process),
-                  delivered=count_lines(f"{folder}/mail.log", b" sent\n"),
-                  maildir=f"{folder}/mail/bench.test/user", syncs="yes",
-                  config=f"defaults, {os.cpu_count()} workers, delivery {local.partition(':')[0]}")
+    return Server(
+        "relevo",
+        process.pid,
+        port,
+        stop=lambda: processes.end(process),
+        delivered=count_lines(f"{folder}/mail.log", b" sent\n"),
+        maildir=f"{folder}/mail/bench.test/user",
+        syncs="yes",
+        config=f"defaults, {os.cpu_count()} workers, delivery {local.partition(':')[0]}",
+    )
 
 
 def chasquid(base, maildir, port=9125):
@@ -97,22 +135,36 @@ def chasquid(base, maildir, port=9125):
             file.write(MAILDIR_SCRIPT)
         os.chmod(command, 0o755)
     with open(f"{folder}/conf/chasquid.conf", "w") as file:
-        file.write(f'hostname: "mx.bench.test"\nsmtp_address: "127.0.0.1:{port}"\n'
-                   f'submission_address: "127.0.0.1:{port + 1}"\n'
-                   f'data_dir: "{folder}/data"\nmail_log_path: "{folder}/mail.log"\n'
-                   f'mail_delivery_agent_bin: "{command}"\n'
-                   f'mail_delivery_agent_args: "{folder}/md"\n')
-    subprocess.run(["chasquid-util", f"-C={folder}/conf", "user-add", "user@bench.test",
-                    "--password=secret"], check=True, stdout=subprocess.DEVNULL)
-    process = processes.spawn(["chasquid", f"-config_dir={folder}/conf", f"-logfile={folder}/log"],
-                              f"{folder}/out")
+        file.write(
+            f'hostname: "mx.bench.test"\nsmtp_address: "127.0.0.1:{port}"\n'
+            f'submission_address: "127.0.0.1:{port + 1}"\n'
+            f'data_dir: "{folder}/data"\nmail_log_path: "{folder}/mail.log"\n'
+            f'mail_delivery_agent_bin: "{command}"\n'
+            f'mail_delivery_agent_args: "{folder}/md"\n'
+        )
+    subprocess.run(
+        ["chasquid-util", f"-C={folder}/conf", "user-add", "user@bench.test", "--password=secret"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    process = processes.spawn(
+        ["chasquid", f"-config_dir={folder}/conf", f"-logfile={folder}/log"], f"{folder}/out"
+    )
     processes.wait_port(port)
-    version = subprocess.run(["chasquid", "-version"], capture_output=True, text=True).stdout.split()
-    return Server("chasquid", process.pid, port, stop=lambda: processes.end(process),
-                  delivered=count_lines(f"{folder}/mail.log", b" sent\n"), maildir=f"{folder}/md",
-                  syncs="no (1.11 writes without fsync)",
-                  config=f"{' '.join(version[:2])}, MDA "
-                  + ("sh script to Maildir, no sync" if maildir else "/bin/true"))
+    version = subprocess.run(
+        ["chasquid", "-version"], capture_output=True, text=True
+    ).stdout.split()
+    return Server(
+        "chasquid",
+        process.pid,
+        port,
+        stop=lambda: processes.end(process),
+        delivered=count_lines(f"{folder}/mail.log", b" sent\n"),
+        maildir=f"{folder}/md",
+        syncs="no (1.11 writes without fsync)",
+        config=f"{' '.join(version[:2])}, MDA "
+        + ("sh script to Maildir, no sync" if maildir else "/bin/true"),
+    )
 
 
 def postfix(base, maildir, port=9225):
@@ -167,12 +219,17 @@ in_flow_delay = 0
     with open(f"{folder}/spool/pid/master.pid") as file:
         pid = int(file.read())
     version = subprocess.run(["postconf", "-h", "mail_version"], capture_output=True, text=True)
-    return Server("postfix", pid, port,
-                  stop=lambda: subprocess.run(["postfix", "-c", f"{folder}/etc", "stop"], **quiet),
-                  delivered=count_lines(f"{folder}/mail.log", b"status=sent"),
-                  maildir=f"{folder}/mail/bench.test/user", syncs="yes",
-                  config=f"Postfix {version.stdout.strip()}, process limit 210, "
-                  + ("virtual(8) to Maildir" if maildir else "discard(8)"))
+    return Server(
+        "postfix",
+        pid,
+        port,
+        stop=lambda: subprocess.run(["postfix", "-c", f"{folder}/etc", "stop"], **quiet),
+        delivered=count_lines(f"{folder}/mail.log", b"status=sent"),
+        maildir=f"{folder}/mail/bench.test/user",
+        syncs="yes",
+        config=f"Postfix {version.stdout.strip()}, process limit 210, "
+        + ("virtual(8) to Maildir" if maildir else "discard(8)"),
+    )
 
 
 ALL = {"relevo": relevo, "chasquid": chasquid, "postfix": postfix}

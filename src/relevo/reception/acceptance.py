@@ -27,7 +27,7 @@ from relevo.reception import answers
 
 if TYPE_CHECKING:
     from relevo.config import Config
-    from relevo.directory import Directory
+    from relevo.directory import Directory, Target
     from relevo.queue.store import MessageId
     from relevo.reception.answers import Answer
     from relevo.reception.arriving import ArrivingMessage
@@ -171,7 +171,7 @@ def compose(
     return NewMessage(arrival.message_id, arrival.time, envelope, content, units, (event,))
 
 
-def _expanded(recipient: AcceptedRecipient, target: object) -> ExpandedTarget:
+def _expanded(recipient: AcceptedRecipient, target: Target) -> ExpandedTarget:
     notify = tuple(sorted(keyword.value for keyword in recipient.parameters.notify))
     return ExpandedTarget(target, recipient.address, notify, recipient.parameters.orcpt or "")
 

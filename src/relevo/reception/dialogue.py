@@ -54,7 +54,10 @@ class Line(Protocol):
     client_ip: str
     tls_version: str
     tls_cipher: str
-    channel_binding: bytes | None
+
+    @property
+    def channel_binding(self) -> bytes | None:
+        """For SCRAM-…-PLUS."""
 
     def start(self, work: Coroutine[object, object, None]) -> None:
         """Run the one task that will answer the event, then go on with the session."""
@@ -293,7 +296,7 @@ class Dialogue:
         """Refuse MAIL or RCPT; after many refused recipients the answer takes its time."""
         self._record_refusal(answer, reason or answer.text, sender, recipient)
         session = self._line.session
-        excess = session.rejected_recipients - FREE_REJECTIONS
+        excess = session.rejected_recipients + 1 - FREE_REJECTIONS
         if recipient and excess > 0 and not self._login.identity:
             delay = min(excess * REJECTION_DELAY, MAX_REJECTION_DELAY)
             self._line.later(delay, lambda: self._answer(answer))

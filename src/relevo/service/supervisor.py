@@ -94,7 +94,13 @@ class Supervisor:
             self._watcher = DirectoryWatcher(config)
             Certificates(config.config_dir / "certs").refresh()
             self._control = ControlSocket(config.data_dir, self.answer)
-        except (ListenFailed, DataDirError, DatabaseError, CertificateError, DirectoryErrors) as error:
+        except (
+            ListenFailed,
+            DataDirError,
+            DatabaseError,
+            CertificateError,
+            DirectoryErrors,
+        ) as error:
             raise StartFailed(str(error)) from error
         for warning in config.warnings:
             logger.warning("%s", warning)

@@ -36,7 +36,7 @@ def test_without_a_server_it_says_so(tmp_path: Path) -> None:
 
 
 def test_the_socket_is_for_the_owner_only(tmp_path: Path) -> None:
-    control = ControlSocket(tmp_path, lambda question: {})
+    control = ControlSocket(tmp_path, lambda _question: {})
     assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o600
     control.close()
     assert not (tmp_path / "control.sock").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relevo.config import Config, Listen
+from relevo.config.model import Config, Listen
 from relevo.service.listeners import ListenFailed, open_listeners
 
 
@@ -50,12 +50,13 @@ for sock in sockets:
     sock.close()
 for index in range(3):
     os.dup2(10 + index, 3 + index)
-from relevo.config import Config, Listen
+from relevo.config.model import Config, Listen
 from relevo.service.listeners import ListenFailed, open_listeners
 environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "3", **json.loads(sys.argv[1])}
 try:
-    listeners = open_listeners(
-        Config(listen=Listen(smtp=("systemd",), submission=("systemd",), submission_tls=("systemd",))), environ)
+    keys = ("smtp", "submission", "submission_tls")
+    config = Config(listen=Listen(**dict.fromkeys(keys, ("systemd",))))
+    listeners = open_listeners(config, environ)
     print(json.dumps({"ports": ports, "left": environ,
         "got": [[l.key, int(l.address.rpartition(":")[2])] for l in listeners]}))
 except ListenFailed as error:
@@ -82,7 +83,11 @@ def test_systemd_sockets_are_taken_by_name() -> None:
     answer = run_with_systemd(LISTEN_FDNAMES="submission:smtp:submission_tls")
     ports = answer["ports"]
     assert isinstance(ports, list)
-    assert answer["got"] == [["smtp", ports[1]], ["submission", ports[0]], ["submission_tls", ports[2]]]
+    assert answer["got"] == [
+        ["smtp", ports[1]],
+        ["submission", ports[0]],
+        ["submission_tls", ports[2]],
+    ]
     assert answer["left"] == {}
 
 
