@@ -63,8 +63,11 @@ class Bare:
         return int(self.text, 8 if octal else 0)
 
     def boolean(self) -> bool | None:
-        """The value as boolean; None: it is none."""
-        return _BOOLEANS.get(self.text)
+        """The value as boolean (0 and 1 in any base included); None: it is none."""
+        if self.text in _BOOLEANS:
+            return _BOOLEANS[self.text]
+        number = None if self.text.startswith("-") else self.integer()
+        return bool(number) if number in {0, 1} else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,8 @@ class Field:
 
 
 _BOOLEANS = {
-    **dict.fromkeys(("true", "True", "t", "1"), True),
-    **dict.fromkeys(("false", "False", "f", "0"), False),
+    **dict.fromkeys(("true", "True", "t"), True),
+    **dict.fromkeys(("false", "False", "f"), False),
 }
 # At most 20 octal digits hold 64 bits with a sign; longer numbers are no value of any field, and
 # the bound keeps int() away from input of any length.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,52 @@ def test_all_problems_are_found_and_good_keys_kept() -> None:
     assert [problem.line for problem in reading.problems] == [1, 4, 3]
     assert [setting.value for setting in reading.settings] == ["mx.test"]
     assert reading.settings[0].origin == "chasquid.conf:2"
+
+
+@pytest.mark.needs_debian("chasquid")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        'hostname: "a" hostname: "b"',
+        "smtp_address: [\"a:1\", 'b:2'], ",
+        "suffix_separators:'\\053\\x2d'",
+        "suffix_separators: '\\x4g'",
+        "smtp_address: []",
+        "hostname: []",
+        'smtp_address: ["a:1",]',
+        'smtp_address: "a" , smtp_address: "b";',
+        'smtp_address ["a"]',
+        'hostname "a"',
+        'hostname: "a",,',
+        'hostname: "a" /* x */',
+        'hostname: "é" "b" # c',
+        'hostname: "a\tb\x01"',
+        'hostname: "\\?\\1234\\u00e9\\xc3\\xa9"',
+        'hostname: "\\400"',
+        'hostname: "\\xff"',
+        'Hostname: "x"',
+        "[x]: 1",
+        "foo: 1",
+        "dovecot_auth: yes",
+        'dovecot_auth: "true"',
+        "dovecot_auth: t",
+        "dovecot_auth: 0x1",
+        "dovecot_auth: 01",
+        "dovecot_auth: 2",
+        "max_data_size_mb: 010",
+        "max_data_size_mb: 08",
+        "max_data_size_mb: -0x5",
+        "max_data_size_mb: - 5",
+        'max_data_size_mb: "5"',
+        "max_queue_items: 4294967296",
+        "max_queue_items: -1",
+        "max_queue_items: 1.0",
+        "max_queue_items: 5f",
+    ],
+)
+def test_the_same_files_are_taken_as_by_chasquid(tmp_path: Path, text: str) -> None:
+    (tmp_path / "chasquid.conf").write_text(text)
+    command = ("chasquid-util", f"-C={tmp_path}", "print-config")
+    peer = subprocess.run(command, capture_output=True, check=False, timeout=30)
+    assert (peer.returncode == 0) == (not read(text).problems), peer
