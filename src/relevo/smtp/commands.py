@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relevo.smtp import grammar
-from relevo.smtp.events import Auth, Hello, Mail, Path, Rcpt
+from relevo.smtp.events import (
+    NO_MAIL_PARAMETERS,
+    NO_RCPT_PARAMETERS,
+    Auth,
+    Hello,
+    Mail,
+    Path,
+    Rcpt,
+)
 from relevo.smtp.parameters import parse_mail_parameters, parse_rcpt_parameters
 from relevo.smtp.replies import Fixed
 
@@ -34,6 +42,9 @@ def parse_hello(verb: str, argument: bytes) -> Hello | Fixed:
 
 def parse_mail(argument: bytes, settings: SessionSettings) -> Mail | Fixed:
     """MAIL, from its reverse-path on: `FROM:` was seen and something follows it."""
+    plain = grammar.PLAIN_PATH.match(argument, 5)
+    if plain and plain.end() == len(argument):
+        return Mail(Path(plain[1].decode(), plain[2].decode()), NO_MAIL_PARAMETERS)
     split = _split_path(argument[5:])
     if split is None:
         return Fixed.SENDER_MALFORMED
@@ -54,6 +65,9 @@ def parse_mail(argument: bytes, settings: SessionSettings) -> Mail | Fixed:
 
 def parse_rcpt(argument: bytes, settings: SessionSettings) -> Rcpt | Fixed:
     """RCPT, from its forward-path on: `TO:` was seen and something follows it."""
+    plain = grammar.PLAIN_PATH.match(argument, 3)
+    if plain and plain.end() == len(argument):
+        return Rcpt(Path(plain[1].decode(), plain[2].decode()), NO_RCPT_PARAMETERS)
     split = _split_path(argument[3:])
     if split is None:
         return Fixed.RECIPIENT_MALFORMED

@@ -34,10 +34,10 @@ _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 # Path = "<" ... ">" with quoted strings skipped whole, so that a ">" in quotes ends nothing
 BRACKETED: Final = re.compile(rf'<((?:"{_QCONTENT}*"|[^"<>\s])*)>(?=[ \t]|\Z)')
 BARE: Final = re.compile(rf'((?:"{_QCONTENT}*"|[^"<>\s])+)(?=[ \t]|\Z)')
-# Mailbox of the plainest and by far commonest form, in brackets, at the end of the line
+# The commonest form of a path, to answer for in one match: ASCII Dot-string, hostname, both short
 PLAIN_PATH: Final = re.compile(
-    r"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
-    r"@([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)>",
+    rb"[ ]*<((?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
+    rb"@((?=[^>]{1,63}>)[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*)>(?=[ ]|\Z)"
 )
 
 # sub-domain = Let-dig [Ldh-str] (RFC 5321 §4.1.2); 63 octets (RFC 1035 §2.3.4)

@@ -17,13 +17,18 @@ from relevo.smtp.grammar import base64
 from relevo.smtp.replies import Fixed, Reply
 from relevo.smtp.states import IN_TRANSACTION, Happening, State, Verb
 
+_Handler = Callable[[Dialog, Verb, bytes], None]
+
 MAX_COMMAND: Final = 4096  # octets without CRLF
 MAX_AUTH_LINE: Final = 12288  # RFC 4954 §4
 MAX_DRAINED: Final = 65536  # a line longer than this closes the session
 
-_VERBS: Final = {verb.value.encode(): verb for verb in Verb}
+# Reading a member from its class costs 0.12 µs in Python 3.11, for each line several times.
+_AUTH: Final = State.AUTH
+_BDAT: Final = State.BDAT
+_OPEN: Final = Status.OPEN
+
 _HTTP: Final = frozenset({b"GET", b"POST", b"CONNECT"})
-_HELLOS: Final = frozenset({Verb.HELO, Verb.EHLO, Verb.LHLO})
 _OF_A_MESSAGE: Final = frozenset({Verb.RCPT, Verb.DATA, Verb.BDAT})
 _NOT_BETWEEN_CHUNKS: Final = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.AUTH, Verb.STARTTLS})
 
@@ -48,7 +53,7 @@ def read_line(dialog: Dialog) -> bool:
         if dialog.state is State.AUTH:
             dialog.move(Happening.AUTH_END)
         dialog.violate(verb, Fixed.COMMAND_TOO_LONG)
-    elif dialog.state is State.AUTH:
+    elif dialog.state is _AUTH:
         _continue_auth(dialog, line)
     else:
         _run(dialog, line)
@@ -63,9 +68,9 @@ def read_body(dialog: Dialog, reader: DataReader | ChunkReader) -> bool:
         dialog.reset()  # the shell need not hold what will be refused
     elif data:
         dialog.events.append(Chunk(data))
+    if status is _OPEN:
+        return bool(dialog.events)
     match status:
-        case Status.OPEN:
-            return bool(dialog.events)
         case Status.BAD_LINE_END:
             verb = Verb.DATA if isinstance(reader, DataReader) else Verb.BDAT
             dialog.violate(
@@ -121,7 +126,7 @@ def _label(line: bytes, dialog: Dialog) -> str:
     if dialog.state is State.AUTH:
         return Verb.AUTH.value  # a line of the exchange may be a secret
     word = line.split(b" ", 1)[0].rstrip(b"\r\n").upper()
-    if word in _VERBS:
+    if word in _COMMANDS:
         return word.decode()
     text = word[:6].decode("ascii", errors="replace")
     safe = "".join(char if char.isascii() and char.isalnum() else "?" for char in text)
@@ -130,22 +135,27 @@ def _label(line: bytes, dialog: Dialog) -> str:
 
 def _run(dialog: Dialog, line: bytes) -> None:
     word, _, argument = line.partition(b" ")
-    word = word.upper()
-    verb = _VERBS.get(word)
-    if verb is None or (verb in _HELLOS and (verb is Verb.LHLO) != dialog.settings.is_lmtp):
-        is_http = word in _HTTP
-        fixed = Fixed.HTTP_REFUSED if is_http else Fixed.COMMAND_UNKNOWN
-        dialog.violate(_label(line, dialog), fixed, closes=is_http)
+    found = _COMMANDS.get(word.upper())
+    if found is None:
+        _refuse_unknown(dialog, line)
         return
+    verb, handler = found
     if verb not in _OF_A_MESSAGE:
         dialog.idle_commands += 1
         if dialog.idle_commands > dialog.settings.max_idle_commands:
             dialog.violate(verb.value, Fixed.TOO_MANY_COMMANDS, closes=True)
             return
-    if dialog.state is State.BDAT and verb in _NOT_BETWEEN_CHUNKS:
+    if dialog.state is _BDAT and verb in _NOT_BETWEEN_CHUNKS:
         dialog.violate(verb.value, Fixed.BDAT_RUNNING)
         return
-    _HANDLERS[verb](dialog, verb, argument)
+    handler(dialog, verb, argument)
+
+
+def _refuse_unknown(dialog: Dialog, line: bytes) -> None:
+    """A browser is sent away at once: what follows may be a request that carries mail."""
+    is_http = line.split(b" ", 1)[0].upper() in _HTTP
+    fixed = Fixed.HTTP_REFUSED if is_http else Fixed.COMMAND_UNKNOWN
+    dialog.violate(_label(line, dialog), fixed, closes=is_http)
 
 
 def _out_of_sequence(dialog: Dialog, verb: Verb) -> None:
@@ -172,6 +182,9 @@ def _missing(dialog: Dialog) -> Fixed:
 
 
 def _hello(dialog: Dialog, verb: Verb, argument: bytes) -> None:
+    if (verb is Verb.LHLO) != dialog.settings.is_lmtp:
+        dialog.violate(verb.value, Fixed.COMMAND_UNKNOWN)
+        return
     event = commands.parse_hello(verb.value, argument)
     if isinstance(event, Fixed):
         dialog.violate(verb.value, event)
@@ -339,7 +352,7 @@ def _quit(dialog: Dialog, _verb: Verb, _argument: bytes) -> None:
     dialog.events.append(Quit())
 
 
-_HANDLERS: Final[Mapping[Verb, Callable[[Dialog, Verb, bytes], None]]] = {
+_HANDLERS: Final[Mapping[Verb, _Handler]] = {
     Verb.HELO: _hello,
     Verb.EHLO: _hello,
     Verb.LHLO: _hello,
@@ -356,3 +369,4 @@ _HANDLERS: Final[Mapping[Verb, Callable[[Dialog, Verb, bytes], None]]] = {
     Verb.EXPN: _not_told,
     Verb.QUIT: _quit,
 }
+_COMMANDS: Final = {verb.value.encode(): (verb, handler) for verb, handler in _HANDLERS.items()}

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import binascii
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from relevo.smtp.answers import answer, answer_message, start_body, take_question
 from relevo.smtp.dialog import Dialog
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Deadline", "ServerSession", "SessionSettings"]
+
+
+_TLS: Final = State.TLS
+_SILENT: Final = frozenset({State.START, State.TLS})  # nothing is read from the client
 
 
 class Deadline(Enum):
@@ -65,7 +69,7 @@ class ServerSession:
     def receive(self, data: bytes) -> None:
         """Octets from the client. The shell stops reading while `buffered` is large."""
         dialog = self._dialog
-        if data and not dialog.is_closing and dialog.state is not State.TLS:
+        if data and not dialog.is_closing and dialog.state is not _TLS:
             dialog.buffer.append(bytes(data))
 
     def receive_eof(self) -> None:
@@ -108,7 +112,7 @@ class ServerSession:
                 return None
             if dialog.reading is not None:
                 has_moved = read_body(dialog, dialog.reading)
-            elif dialog.state is State.START or dialog.state is State.TLS:
+            elif dialog.state in _SILENT:
                 return None
             else:
                 has_moved = read_line(dialog)
