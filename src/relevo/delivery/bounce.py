@@ -32,7 +32,7 @@ from relevo.mail import (
     compose_dsn,
     parse_address,
 )
-from relevo.queue.ids import new_id
+from relevo.queue import new_id
 from relevo.queue.store import Envelope, MemoryContent, NewMessage, TargetKind
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from relevo.delivery.ledger import UnitLedger
 from relevo.delivery.routing import LOCAL, route_kind
 from relevo.delivery.settlement import Settlement, plain, postpone, settle
 from relevo.journal import Done, Waiting
-from relevo.queue.schedule import next_try
+from relevo.queue import next_try
 from relevo.queue.store import StoreFailed, UnitResult
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Dispatcher:
         self._ledger = UnitLedger()
         self._lanes = {kind: self._make_lane(kind, agent) for kind, agent in policy.agents.items()}
         self._unknown = self._make_lane("", _NoAgent())
+        self._least_room = max(1, min(LEASE_BATCH, limits.local_waiting // 4))
         self._surplus: list[Unit] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._wakeup = asyncio.Event()
@@ -210,7 +211,7 @@ class Dispatcher:
     async def _lease_due(self) -> float:
         """Lease what fits; seconds until the next look."""
         room = min(self._room(), LEASE_BATCH)
-        self._is_starved = room < LEASE_BATCH // 4
+        self._is_starved = room < self._least_room
         if self._is_starved:
             return SWEEP_S
         units = await self._store.lease(now=self._clock(), limit=room)
@@ -235,7 +236,7 @@ class Dispatcher:
         """A lane's task: serve units until none waits."""
         try:
             while not self._is_stopping and (queued := lane.take()) is not None:
-                if self._is_starved and self._room() >= LEASE_BATCH:
+                if self._is_starved and self._room() >= self._least_room:
                     self._is_starved = False
                     self.wake()
                 await self._serve_unit(lane.agent, queued)

@@ -20,7 +20,7 @@ def make(root: Path, key: tuple[str, ...] = KEY) -> Path:
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_missing_mailbox_is_not_made_unless_asked(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_each_level_is_synced_into_its_parent_before_the_next_is_made(
         real_mkdir(path, mode, dir_fd=dir_fd)
 
     def fsync(descriptor: int) -> None:
-        steps.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+        steps.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
         real_fsync(descriptor)
 
     monkeypatch.setattr(os, "mkdir", mkdir)

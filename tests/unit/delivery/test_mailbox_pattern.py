@@ -70,7 +70,9 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("value", "escaped"), HOSTILE, ids=[repr(value)[:24] for value, _ in HOSTILE])
+@pytest.mark.parametrize(
+    ("value", "escaped"), HOSTILE, ids=[repr(value)[:24] for value, _ in HOSTILE]
+)
 def test_hostile_name_is_one_component(value: str, escaped: str) -> None:
     assert escape_name(value) == escaped
     pattern = parse_pattern("/mail/{domain}/{user}")

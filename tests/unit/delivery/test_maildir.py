@@ -97,9 +97,10 @@ def test_each_recipient_of_a_unit_gets_a_file(run: Runner, root: Path) -> None:
     results = deliver(run, root, make_unit(*recipients))
     assert outcomes(results) == [Outcome.DELIVERED] * 100
     assert len(files(root)) == 100
-    assert b"Delivered-To: u7@d1.test\n" in next(
-        (root / "d1.test" / "u7" / "new").iterdir()
-    ).read_bytes()
+    assert (
+        b"Delivered-To: u7@d1.test\n"
+        in next((root / "d1.test" / "u7" / "new").iterdir()).read_bytes()
+    )
 
 
 def test_only_pending_recipients_are_served(run: Runner, root: Path) -> None:
@@ -192,13 +193,13 @@ def test_what_is_no_domain_has_no_mailbox(run: Runner, tmp_path: Path, domain: s
 
 
 @pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The calls that make a delivery durable, in their order, by name of what they are on."""
     seen: list[str] = []
     real_fsync, real_rename = os.fsync, os.rename
 
     def fsync(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         seen.append(f"fsync {path.parent.name}/{path.name}")
         real_fsync(descriptor)
 
@@ -210,7 +211,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename)
-    yield seen
+    return seen
 
 
 def test_file_is_synced_then_renamed_then_the_directory_synced(
@@ -266,9 +267,9 @@ def test_link_planted_as_tmp_file_is_not_written_through(run: Runner, root: Path
     (path,) = files(root)
     victim = root / "victim"
     victim.write_text("precious")
-    (path.parent.parent / "tmp" / file_name(make_unit(message_id="m2"), 0, "mx.d1.test")).symlink_to(
-        victim
-    )
+    (
+        path.parent.parent / "tmp" / file_name(make_unit(message_id="m2"), 0, "mx.d1.test")
+    ).symlink_to(victim)
     (result,) = deliver(run, root, make_unit(message_id="m2"))
     assert result.outcome is Outcome.DELIVERED
     assert victim.read_text() == "precious"
@@ -308,7 +309,7 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, call: str, number: int, *, on: str 
     real = getattr(os, call)
 
     def failing(descriptor: int, *arguments: object) -> object:
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(on):
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith(on):
             raise OSError(number, os.strerror(number))
         return real(descriptor, *arguments)
 

@@ -116,9 +116,7 @@ def test_deadline_is_temporary(run: Runner, tmp_path: Path) -> None:
 
 @pytest.mark.case("Q7")
 @pytest.mark.parametrize("command", ["/absent/mda", "absent-mda", "/etc/passwd"])
-def test_agent_that_cannot_be_run_is_temporary(
-    run: Runner, tmp_path: Path, command: str
-) -> None:
+def test_agent_that_cannot_be_run_is_temporary(run: Runner, tmp_path: Path, command: str) -> None:
     (result,) = deliver(run, tmp_path, "", command=command)
     assert (result.outcome, result.status) == (Outcome.TEMPORARY, "4.3.5")
     assert command not in result.detail
@@ -144,9 +142,7 @@ def test_failure_names_status_and_output(run: Runner, tmp_path: Path) -> None:
 
 def test_each_recipient_has_its_own_process_and_result(run: Runner, tmp_path: Path) -> None:
     script = 'case "$2" in bad@*) exit 1;; busy@*) exit 75;; esac'
-    results = deliver(
-        run, tmp_path, script, targets=["bad@d1.test", "ann@d1.test", "busy@d1.test"]
-    )
+    results = deliver(run, tmp_path, script, targets=["bad@d1.test", "ann@d1.test", "busy@d1.test"])
     assert [result.outcome for result in results] == [
         Outcome.PERMANENT,
         Outcome.DELIVERED,
@@ -161,8 +157,6 @@ def test_each_recipient_has_its_own_process_and_result(run: Runner, tmp_path: Pa
 def test_unsafe_address_fails_without_running_anything(
     run: Runner, tmp_path: Path, reverse_path: str, target: str
 ) -> None:
-    (result,) = deliver(
-        run, tmp_path, "touch ran", reverse_path=reverse_path, targets=[target]
-    )
+    (result,) = deliver(run, tmp_path, "touch ran", reverse_path=reverse_path, targets=[target])
     assert (result.outcome, result.status) == (Outcome.PERMANENT, "5.1.3")
     assert not (tmp_path / "ran").exists()

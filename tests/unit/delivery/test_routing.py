@@ -8,7 +8,6 @@ from relevo.delivery.routing import ExpandedTarget, plan_units, route_kind
 from relevo.directory import MailTarget, PipeTarget, Target, ViaTarget
 from relevo.mail import Address
 from relevo.queue.store import NewUnit, TargetKind
-
 from unit.delivery.samples import NOW
 
 ORIGINAL = Address("list", "d1.test")

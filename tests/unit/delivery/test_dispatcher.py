@@ -1,0 +1,598 @@
+"""The dispatcher over a store in memory and agents that do as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from relevo.delivery import dispatcher as module
+from relevo.delivery.attempt import DELIVERED, Attempt, Result, permanent, temporary
+from relevo.delivery.discard import DiscardAgent
+from relevo.delivery.dispatcher import Dispatcher, DispatchLimits, Policy
+from relevo.directory import ExpansionFailed, Target
+from relevo.journal import Attempted, Done, DsnSent, Event, Outcome, Waiting
+from relevo.mail import Address
+from relevo.queue.store import QueuedRecipient, RecipientState, StoreFailed, Unit
+from unit.delivery.fake_store import FakeStore
+from unit.delivery.loops import Runner
+from unit.delivery.samples import NOW, expand_to_itself, mail, make_unit, pipe, surroundings
+
+REFUSED = permanent("5.1.1", "no such user")
+BUSY = temporary("4.2.0", "busy")
+GIVE_UP_S = 3600.0
+RETRY_S = 90.0
+
+
+@dataclass
+class Script:
+    """An agent that answers as told and remembers what it was asked."""
+
+    answer: Callable[[QueuedRecipient], Result] = lambda _: DELIVERED
+    raises: list[Exception] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    at_once: int = 0
+    most_at_once: int = 0
+    is_closed: bool = False
+    name: str = "script"
+
+    async def attempt(self, attempt: Attempt) -> Sequence[Result]:
+        self.attempts.append(attempt)
+        self.began.set()
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+            if self.raises:
+                raise self.raises.pop()
+            return [self.answer(recipient) for recipient in attempt.recipients]
+        finally:
+            self.at_once -= 1
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@dataclass
+class World:
+    """A dispatcher and what stands around it."""
+
+    store: FakeStore
+    local: Script
+    pipes: Script
+    dispatcher: Dispatcher
+    journal: list[Event]
+    now: list[float]
+
+    def take(self, *units: Unit) -> None:
+        for unit in units:
+            self.store.put(unit, due=None)
+        self.dispatcher.take(units)
+
+    async def results(self, count: int) -> None:
+        await self.store.until(lambda: len(self.store.results) >= count)
+
+    def kinds(self) -> list[str]:
+        return [type(event).__name__ for event in self.store.history]
+
+
+@asynccontextmanager
+async def world(
+    *,
+    local: Script | None = None,
+    expand: Callable[[Address], Awaitable[tuple[Target, ...]]] = expand_to_itself,
+    limits: DispatchLimits = module.DEFAULT_LIMITS,
+    is_running: bool = True,
+) -> AsyncIterator[World]:
+    store, local, pipes = FakeStore(), local or Script(), Script(name="pipe")
+    journal: list[Event] = []
+    now = [NOW]
+    policy = Policy(
+        {"local": local, "pipe": pipes},
+        surroundings(expand=expand),
+        GIVE_UP_S,
+        lambda _created, at: at + RETRY_S,
+    )
+    dispatcher = Dispatcher(
+        store, policy, journal=journal.append, clock=lambda: now[0], limits=limits
+    )
+    async with asyncio.TaskGroup() as group:
+        if is_running:
+            group.create_task(dispatcher.run())
+        try:
+            yield World(store, local, pipes, dispatcher, journal, now)
+        finally:
+            await dispatcher.drain(0)
+
+
+def refuse_bob(recipient: QueuedRecipient) -> Result:
+    return REFUSED if recipient.target.startswith("bob") else DELIVERED
+
+
+def test_taken_unit_is_delivered_and_gone(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.take(make_unit())
+            await w.results(1)
+            assert w.store.rows == {}
+            assert w.kinds() == ["Attempted", "Done"]
+            await asyncio.sleep(0)
+            assert w.journal == w.store.history
+            assert not w.local.attempts[0].is_repeat
+
+    run(scenario())
+
+
+def test_mail_log_follows_the_commit(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.store.gate = asyncio.Event()
+            w.take(make_unit())
+            await w.local.began.wait()
+            await asyncio.sleep(0)
+            assert w.journal == []
+            w.store.gate.set()
+            await w.results(1)
+
+    run(scenario())
+
+
+def test_waiting_unit_is_leased_and_marked_as_a_repeat(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(is_running=False) as w:
+            w.store.put(make_unit(), due=NOW - 1)
+            async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+                group.create_task(w.dispatcher.run())
+                await w.results(1)
+                await w.dispatcher.drain(1)
+            assert w.local.attempts[0].is_repeat
+
+    run(scenario())
+
+
+@pytest.mark.case("Q13")
+def test_deferred_unit_waits_for_its_time(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(local=Script(lambda _: BUSY)) as w:
+            w.take(make_unit())
+            await w.results(1)
+            (row,) = w.store.rows.values()
+            assert row.due == NOW + RETRY_S
+            assert w.kinds() == ["Attempted", "Waiting"]
+            assert w.store.history[-1] == Waiting(NOW, "m1", "a@b.test", RETRY_S)
+            w.dispatcher.wake()
+            await asyncio.sleep(0.05)
+            assert len(w.local.attempts) == 1
+            w.local.answer = lambda _: DELIVERED
+            w.now[0] += RETRY_S
+            w.dispatcher.wake()
+            await w.results(2)
+            assert w.local.attempts[1].is_repeat
+            assert w.store.rows == {}
+
+    run(scenario())
+
+
+def test_timer_wakes_the_loop_when_a_unit_is_due(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(is_running=False) as w:
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            dispatcher = Dispatcher(
+                w.store, w.dispatcher._policy, journal=w.journal.append, clock=loop.time
+            )
+            w.store.put(make_unit(created=start), due=start + 0.1)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(dispatcher.run())
+                await w.results(1)
+                assert loop.time() - start >= 0.1
+                await dispatcher.drain(1)
+            assert w.store.leases <= 4, "polled"
+
+    run(scenario())
+
+
+@pytest.mark.case("Q14")
+def test_recipients_already_delivered_are_not_tried_again(run: Runner) -> None:
+    async def scenario() -> None:
+        local = Script(lambda recipient: BUSY if recipient.target[0] == "b" else DELIVERED)
+        async with world(local=local) as w:
+            w.take(make_unit(mail("ann@d1.test"), mail("bob@d1.test")))
+            await w.results(1)
+            local.answer = lambda _: DELIVERED
+            w.now[0] += RETRY_S
+            w.dispatcher.wake()
+            await w.results(2)
+            assert [recipient.target for recipient in local.attempts[1].recipients] == [
+                "bob@d1.test"
+            ]
+            assert w.store.rows == {}
+
+    run(scenario())
+
+
+@pytest.mark.case("Q5", "Q8")
+def test_failure_sends_a_dsn_with_the_outcome(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(local=Script(refuse_bob)) as w:
+            unit = make_unit(mail("ann@d1.test"), mail("bob@d1.test"), reverse_path="carl@d1.test")
+            w.take(unit)
+            await w.results(1)
+            (dsn,) = w.store.results[0].dsns
+            assert dsn.units[0].recipients[0].target == "carl@d1.test"
+            assert w.kinds()[:5] == ["Attempted", "Attempted", "DsnSent", "Accepted", "Done"]
+            # the DSN is due at once, found by the wake-up, and delivered
+            await w.results(2)
+            assert w.local.attempts[1].unit.envelope.is_dsn
+            assert w.store.rows == {}
+
+    run(scenario())
+
+
+def test_dsn_of_one_failure_does_not_wait_for_the_other_recipients(run: Runner) -> None:
+    async def scenario() -> None:
+        local = Script(lambda recipient: REFUSED if recipient.target[0] == "b" else BUSY)
+        async with world(local=local) as w:
+            w.take(make_unit(mail("ann@d1.test"), mail("bob@d1.test")))
+            await w.results(1)
+            assert len(w.store.results[0].dsns) == 1
+            assert w.store.results[0].due == NOW + RETRY_S
+            w.now[0] += RETRY_S
+            w.dispatcher.wake()
+            await w.store.until(lambda: len(local.attempts) >= 2 and len(w.store.results) >= 3)
+            again = [r for r in w.store.results if r.unit.message_id == "m1"][1]
+            assert again.dsns == (), "told twice"
+
+    run(scenario())
+
+
+@pytest.mark.case("Q12")
+def test_too_old_message_is_given_up_with_a_dsn(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(local=Script(lambda _: BUSY)) as w:
+            w.take(make_unit(created=NOW - GIVE_UP_S))
+            await w.results(1)
+            result = w.store.results[0]
+            assert result.due is None
+            assert result.recipients[0].state is RecipientState.FAILED
+            content = result.dsns[0].content.first(100_000)
+            assert b"Status: 4.0.0" in content
+
+    run(scenario())
+
+
+def test_dsns_that_fail_end_at_the_postmaster_and_never_loop(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(local=Script(lambda _: REFUSED)) as w:
+            w.take(make_unit(reverse_path="carl@d1.test"))
+            await w.results(3)
+            assert w.store.rows == {}
+            assert [event.recipient for event in w.store.history if isinstance(event, DsnSent)] == [
+                "carl@d1.test",
+                "postmaster@d1.test",
+            ]
+
+    run(scenario())
+
+
+def test_failure_waits_while_the_sender_cannot_be_told(run: Runner) -> None:
+    async def fail(address: Address) -> tuple[Target, ...]:
+        raise ExpansionFailed("hook broken")
+
+    async def scenario() -> None:
+        async with world(local=Script(refuse_bob), expand=fail) as w:
+            unit = make_unit(mail("ann@d1.test"), mail("bob@d1.test"), reverse_path="carl@d1.test")
+            w.take(unit)
+            await w.results(1)
+            result = w.store.results[0]
+            assert [recipient.state for recipient in result.recipients] == [
+                RecipientState.DELIVERED,
+                RecipientState.PENDING,
+            ]
+            assert result.due == NOW + RETRY_S
+            assert result.dsns == ()
+            w.now[0] += GIVE_UP_S
+            w.dispatcher.wake()
+            await w.results(2)
+            assert w.store.results[1].recipients[1].state is RecipientState.FAILED
+            assert len(w.store.results[1].dsns) == 1
+
+    run(scenario())
+
+
+# commits
+
+
+def test_outcome_is_committed_before_anything_else_however_often_the_store_fails(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMMIT_PAUSES_S", (0.0, 0.001))
+
+    async def scenario() -> None:
+        async with world() as w:
+            w.store.failures = [StoreFailed("full") for _ in range(5)] + [RuntimeError("bug")]
+            w.take(make_unit())
+            await w.results(1)
+            assert len(w.local.attempts) == 1, "tried again before the outcome was committed"
+            assert w.store.rows == {}
+
+    run(scenario())
+
+
+def test_lease_that_fails_is_tried_again(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STORE_PAUSE_S", 0.001)
+
+    async def scenario() -> None:
+        async with world(is_running=False) as w:
+            w.store.lease_failures = [StoreFailed("io"), RuntimeError("bug")]
+            w.store.put(make_unit(), due=NOW)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(w.dispatcher.run())
+                await w.results(1)
+                await w.dispatcher.drain(1)
+
+    run(scenario())
+
+
+# raises
+
+
+def test_raising_attempt_is_temporary_and_logged(
+    run: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with world(local=Script(raises=[KeyError("bug")])) as w:
+            w.take(make_unit())
+            await w.results(1)
+            result = w.store.results[0]
+            assert result.due == NOW + RETRY_S
+            assert "KeyError" not in result.recipients[0].detail
+            assert result.recipients[0].state is RecipientState.PENDING
+
+    run(scenario())
+    assert "KeyError: 'bug'" in caplog.text
+
+
+def test_unit_that_keeps_raising_is_held_with_its_traceback(run: Runner) -> None:
+    async def scenario() -> None:
+        local = Script(raises=[KeyError(f"bug {number}") for number in range(9)])
+        async with world(local=local) as w:
+            w.take(make_unit())
+            for tries in range(1, 6):
+                await w.results(tries)
+                w.now[0] += RETRY_S
+                w.dispatcher.wake()
+            held = w.store.results[4]
+            assert held.due is not None
+            assert held.due - w.now[0] > 365 * 86400
+            (attempted,) = (event for event in held.events if isinstance(event, Attempted))
+            assert "KeyError" in attempted.detail
+            assert "Traceback" in attempted.detail
+            await asyncio.sleep(0.03)
+            assert len(local.attempts) == 5
+
+    run(scenario())
+
+
+def test_one_good_attempt_clears_the_count_of_raises(run: Runner) -> None:
+    async def scenario() -> None:
+        local = Script(lambda _: BUSY, raises=[KeyError("bug")] * 4)
+        async with world(local=local) as w:
+            w.take(make_unit())
+            for tries in range(1, 8):
+                await w.results(tries)
+                if tries == 5:
+                    local.raises = [KeyError("bug")] * 2
+                w.now[0] += RETRY_S
+                w.dispatcher.wake()
+            assert all(
+                result.due is not None and result.due < w.now[0] + 1000
+                for result in w.store.results
+            )
+
+    run(scenario())
+
+
+def test_wrong_number_of_results_counts_as_raising(run: Runner) -> None:
+    class Short(Script):
+        async def attempt(self, attempt: Attempt) -> Sequence[Result]:
+            return ()
+
+    async def scenario() -> None:
+        async with world(local=Short()) as w:
+            w.take(make_unit())
+            await w.results(1)
+            assert w.store.results[0].due == NOW + RETRY_S
+
+    run(scenario())
+
+
+def test_unknown_route_waits(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.take(make_unit(route="lmtp:x"))
+            await w.results(1)
+            assert w.store.results[0].due == NOW + RETRY_S
+            (attempted, _) = w.store.history
+            assert isinstance(attempted, Attempted)
+            assert attempted.outcome is Outcome.TEMPORARY
+
+    run(scenario())
+
+
+# bounds
+
+
+def test_attempts_at_once_are_bounded_and_order_is_kept(run: Runner) -> None:
+    async def scenario() -> None:
+        limits = DispatchLimits(local_at_once=4)
+        async with world(limits=limits) as w:
+            w.take(*(make_unit(message_id=f"m{number}") for number in range(50)))
+            await w.results(50)
+            assert w.local.most_at_once <= 4
+            assert [attempt.unit.message_id for attempt in w.local.attempts] == [
+                f"m{number}" for number in range(50)
+            ]
+
+    run(scenario())
+
+
+def test_hung_pipes_do_not_keep_mailboxes_waiting(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.pipes.hold = asyncio.Event()
+            units = [
+                make_unit(pipe("cmd"), route="pipe", message_id=f"p{number}")
+                for number in range(90)
+            ]
+            w.take(*units)
+            w.take(make_unit())
+            await w.results(1)
+            assert w.store.results[0].unit.message_id == "m1"
+            w.pipes.hold.set()
+
+    run(scenario())
+
+
+def test_surplus_is_given_back_and_delivered_later(run: Runner) -> None:
+    async def scenario() -> None:
+        limits = DispatchLimits(local_at_once=2, local_waiting=10)
+        async with world(limits=limits) as w:
+            w.local.hold = asyncio.Event()
+            w.take(*(make_unit(message_id=f"m{number}") for number in range(30)))
+            assert not w.dispatcher.has_room
+            await w.results(20)
+            assert {result.due for result in w.store.results} == {NOW + module.GIVEN_BACK_S}
+            assert all(result.events == () for result in w.store.results)
+            w.local.hold.set()
+            await w.results(30)
+            w.now[0] += module.GIVEN_BACK_S
+            w.dispatcher.wake()
+            await w.store.until(lambda: not w.store.rows)
+            assert len(w.local.attempts) == 30
+            assert w.dispatcher.has_room
+
+    run(scenario())
+
+
+def test_memory_held_in_a_lane_is_bounded_by_octets_too() -> None:
+    from relevo.delivery.lane import MAX_OCTETS, Lane
+    from relevo.queue.store import MemoryContent
+
+    lane = Lane(DiscardAgent(), 1, 1000)
+    big = make_unit(content=MemoryContent(b"x" * (MAX_OCTETS // 2)))
+    assert [lane.put(big, is_repeat=False) for _ in range(4)] == [True, True, True, False]
+    lane.take()
+    lane.take()
+    assert lane.put(big, is_repeat=False)
+
+
+def test_large_backlog_of_due_units_is_worked_off(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(is_running=False) as w:
+            for number in range(2000):
+                w.store.put(make_unit(message_id=f"m{number}"), due=NOW - 2000 + number)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(w.dispatcher.run())
+                await w.store.until(lambda: not w.store.rows)
+                await w.dispatcher.drain(1)
+            assert len(w.local.attempts) == 2000
+            assert w.local.attempts[0].unit.message_id == "m0"
+
+    run(scenario())
+
+
+def test_unleased_addition_is_found_by_the_empty_take(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            await asyncio.sleep(0.03)
+            w.store.put(make_unit(), due=NOW)
+            w.dispatcher.take(())
+            await w.results(1)
+
+    run(scenario())
+
+
+# messages of several units
+
+
+def test_done_is_told_once_for_a_message_of_several_units(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.take(make_unit(), make_unit(pipe("cmd"), route="pipe", number=1))
+            await w.results(2)
+            assert [type(event) for event in w.store.history].count(Done) == 1
+            assert isinstance(w.store.history[-1], Done)
+
+    run(scenario())
+
+
+# the end
+
+
+def test_drain_lets_running_attempts_end(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.local.hold = asyncio.Event()
+            w.take(make_unit())
+            await w.local.began.wait()
+            asyncio.get_running_loop().call_soon(w.local.hold.set)
+            await w.dispatcher.drain(5)
+            assert len(w.store.results) == 1
+            assert w.store.released == 0
+            assert w.local.is_closed
+
+    run(scenario())
+
+
+def test_drain_cuts_what_does_not_end_and_releases_it(run: Runner) -> None:
+    async def scenario() -> None:
+        limits = DispatchLimits(local_at_once=2)
+        async with world(limits=limits) as w:
+            w.local.hold = asyncio.Event()
+            w.take(*(make_unit(message_id=f"m{number}") for number in range(5)))
+            await w.local.began.wait()
+            await w.dispatcher.drain(0.01)
+            assert w.store.results == []
+            assert w.store.released == 5
+
+    run(scenario())
+
+
+def test_units_taken_while_draining_are_released(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.local.hold = asyncio.Event()
+            w.take(make_unit())
+            await w.local.began.wait()
+            drained = asyncio.create_task(w.dispatcher.drain(5))
+            await asyncio.sleep(0)
+            w.take(make_unit(message_id="late"))
+            w.local.hold.set()
+            await drained
+            assert len(w.local.attempts) == 1
+            assert w.store.released == 1
+
+    run(scenario())
+
+
+def test_new_policy_serves_the_next_attempts_and_closes_the_old_agent(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            other = Script()
+            w.dispatcher.replace_policy(
+                Policy({"local": other, "pipe": w.pipes}, surroundings(), GIVE_UP_S)
+            )
+            w.take(make_unit())
+            await w.results(1)
+            assert len(other.attempts) == 1
+            assert w.local.is_closed
+            assert not w.pipes.is_closed
+
+    run(scenario())
