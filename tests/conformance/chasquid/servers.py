@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.chasquid.dialogue import Client, Closed, Silence
+from harness.debian import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from conformance.chasquid.configdir import ConfigDir
 
+RELEVO = Path(sys.executable).with_name("relevo")
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 
@@ -90,14 +92,6 @@ class Sockets:
         return [sys.executable, "-c", SOCKET_ACTIVATION, count, names, numbers, *command]
 
 
-def program(name: str) -> str:
-    """The program's path; a missing one fails here, where its name is known."""
-    beside = Path(sys.executable).with_name(name)
-    path = str(beside) if beside.exists() else shutil.which(name)
-    assert path is not None, f"{name} is not installed"
-    return path
-
-
 @functools.cache
 def without_dns() -> tuple[str, ...]:
     """The prefix that hides DNS from a program, or nothing where namespaces are not allowed."""
@@ -133,10 +127,15 @@ class Server:
         config_dir = str(self.config.path)
         match self.column:
             case Column.CHASQUID:
-                command = [program("chasquid"), "-config_dir", config_dir, *self._settings.chasquid]
+                command = [
+                    str(program("chasquid")),
+                    "-config_dir",
+                    config_dir,
+                    *self._settings.chasquid,
+                ]
                 return self._sockets.wrap([*without_dns(), *command])
             case Column.RELEVO:
-                command = [program("relevo"), "serve", "--config-dir", config_dir]
+                command = [str(RELEVO), "serve", "--config-dir", config_dir]
                 for setting in self._settings.relevo:
                     command += ["--set", setting]
                 return self._sockets.wrap(command)
@@ -217,21 +216,6 @@ class Server:
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
-    def age_queue(self, by_s: int) -> None:
-        """Make every waiting message older; only while the server is stopped."""
-        assert self._process is None
-        match self.column:
-            case Column.CHASQUID:
-                for path in (self.config.data_dir / "queue").glob("m:*"):
-                    text = re.sub(
-                        r"(created_at_ts:\s*\{\s*seconds:\s*)(\d+)",
-                        lambda found: f"{found[1]}{int(found[2]) - by_s}",
-                        path.read_text(),
-                    )
-                    path.write_text(text)
-            case Column.RELEVO:
-                raise NotImplementedError
-
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -246,11 +230,11 @@ class Server:
     def output_since_mark(self) -> str:
         return self.output[self._mark :]
 
-    def wait_for_output(self, *words: str, timeout: float = 10) -> None:
-        """Until one line printed by the server contains all of the words."""
+    def wait_for_output(self, pattern: str, *, timeout: float = 10) -> None:
+        """Until the server has printed what the regular expression describes."""
         deadline = time.monotonic() + timeout
-        while not any(all(w in line for w in words) for line in self.output.splitlines()):
-            assert time.monotonic() < deadline, f"no {words} within {timeout} s in:\n{self.output}"
+        while not re.search(pattern, self.output):
+            assert time.monotonic() < deadline, f"no {pattern} in {timeout} s in:\n{self.output}"
             time.sleep(0.02)
 
     def wait_until_accepted(self, recipient: str, *, timeout: float = 10) -> None:

@@ -5,6 +5,7 @@ Each alias file stands in a domain of its own, so that one server can show them 
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from conformance.chasquid.conftest import StartServer
 
+SECOND_LINE = r"aliases(:2:|.* line 2)"  # file and line of what is wrong
 CHAIN_OF_TEN = "".join(f"l{n}: l{n + 1}\n" for n in range(1, 9)) + "l9: user\n"
 ALIASES: dict[str, str | bytes] = {
     "suffix.test": "juana.perez: juan\njuana.perez+tag: rx\n",
@@ -161,15 +163,14 @@ def test_pipe_character_in_a_later_item_is_an_address(aliases: Server) -> None:
 def test_malformed_line_refuses_the_start(start: StartServer, line: str) -> None:
     with pytest.raises(StartRefused) as refused:
         start(domains={"d1.test": Domain(aliases=f"fine: user\n{line}\n")})
-    assert "aliases" in refused.value.output
-    assert "line 2" in refused.value.output or "aliases:2" in refused.value.output
+    assert re.search(SECOND_LINE, refused.value.output), refused.value.output
 
 
 @pytest.mark.case("A48")
 def test_malformed_line_at_a_reload_keeps_the_old_aliases(start: StartServer) -> None:
     server = start(domains={"d1.test": Domain(aliases="al: user\n")}, settings=FAST_RELOAD)
     server.config.write_aliases("al: juan\nnocolon\n")
-    server.wait_for_output("aliases", "line 2", timeout=5)
+    server.wait_for_output(SECOND_LINE, timeout=5)
     assert server.is_running()
     assert targets(server, "al@d1.test") == ["user@d1.test"]
 

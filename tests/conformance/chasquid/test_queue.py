@@ -14,6 +14,8 @@ import pytest
 
 from conformance.chasquid.configdir import USERS, ConfigDir, Domain
 from conformance.chasquid.servers import Column, Server, Settings, running
+from conformance.chasquid.stores import make_older, waiting_recipients
+from relevo.queue import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -232,7 +234,7 @@ def test_delay_grows_with_age(start: StartServer, age_min: int, shortest_min: in
     lines = server.config.wait_for_log("completed loop, next in ")
     if age_min:
         server.stop()
-        server.age_queue(age_min * 60)
+        make_older(server.column, server.config.data_dir, age_min * 60)
         server.start()
         lines = server.config.wait_for_log("completed loop, next in ", count=2)
     delay = seconds(lines[-1].partition("next in ")[2])
@@ -254,5 +256,18 @@ def test_restart_tries_pending_recipients_at_once(start: StartServer) -> None:
 
 @pytest.mark.case("Q32")
 def test_nothing_of_a_delivered_message_is_left(start: StartServer) -> None:
-    """relevo's store: after delivery no row and no spool file holds the message."""
-    raise NotImplementedError
+    """Small and large ones are kept in different places; none has a row or a file afterwards."""
+    server = start(settings=Settings(("history.max_age=1s",)))
+    sizes = (0, 20_000, 900_000)
+    markers = [send(server, LOCAL_SENDER, sender="a@pass.test", size=size) for size in sizes]
+    for marker in markers:
+        server.config.wait_for_deliveries(1, marker)
+    server.config.wait_for_log("from=a@pass.test all done", count=len(sizes))
+    assert waiting_recipients(server.column, server.config.data_dir) == []
+    with open_reader(server.config.data_dir) as reader:
+        counts = reader.counts()
+        assert (counts.messages, counts.units) == (0, 0)
+        deadline = time.monotonic() + 15
+        while reader.counts().events:
+            assert time.monotonic() < deadline, "history outlives its retention"
+            time.sleep(0.1)
