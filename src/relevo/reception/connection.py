@@ -54,7 +54,7 @@ class SmtpConnection(asyncio.Protocol):
         self.client_ip = ""
         self.tls_version = ""
         self.tls_cipher = ""
-        self.session = ServerSession(services.session_settings(mode, ""))
+        self.session = ServerSession(services.session_settings(mode))
         self._dialogue = Dialogue(self, services, mode)
         now = self._loop.time()
         self._since_connect = now
@@ -277,7 +277,9 @@ class SmtpConnection(asyncio.Protocol):
             return False
         self.tls_version = tls.version
         self.tls_cipher = tls.cipher
-        settings = self._services.session_settings(self._mode, tls.server_name)
+        settings = self._services.session_settings(
+            self._mode, tls.server_name, has_channel_binding=tls.channel_binding() is not None
+        )
         if self._mode.is_tls_from_start:
             self.session = ServerSession(settings, is_tls=True)
             self.session.greet()

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from relevo.directory import Existence, UnknownNow
-from relevo.journal import Rejected
+from relevo.journal import Rejected, session_error_line
 from relevo.mail import NULL, Address, InvalidAddress, InvalidUser, normalize_domain
 from relevo.queue.store import StoreFailed
 from relevo.reception import answers
@@ -123,13 +123,13 @@ class Dialogue:
             try:
                 reverse_path = Address(path.local, normalize_domain(path.domain))
             except InvalidAddress:
-                return self._refuse(answers.BAD_SENDER_DOMAIN, sender=f"{path.local}@{path.domain}")
+                return self._refuse_sender(answers.BAD_SENDER_DOMAIN, f"{path.local}@{path.domain}")
         if len(reverse_path.plain.encode()) > MAX_ADDRESS:
-            return self._refuse(answers.SENDER_TOO_LONG, sender=reverse_path.plain)
+            return self._refuse_sender(answers.SENDER_TOO_LONG, reverse_path.plain)
         if self._services.store.is_suspended:
-            return self._refuse(answers.STORE_SUSPENDED, sender=reverse_path.plain)
+            return self._refuse_sender(answers.STORE_SUSPENDED, reverse_path.plain)
         if self._services.store.is_short_of_space:
-            return self._refuse(answers.NO_SPACE, sender=reverse_path.plain)
+            return self._refuse_sender(answers.NO_SPACE, reverse_path.plain)
         self._transaction = Transaction(reverse_path, event.parameters)
         return self._answer(answers.SENDER_OK)
 
@@ -139,22 +139,22 @@ class Dialogue:
         if not path.domain:
             postmaster = directory.postmaster()
             if postmaster is None:
-                return self._refuse(answers.RECIPIENT_UNKNOWN, recipient=path.local)
+                return self._refuse_recipient(answers.RECIPIENT_UNKNOWN, path.local)
             address = postmaster
         else:
             written = f"{path.local}@{path.domain}"
             try:
                 domain = normalize_domain(path.domain)
             except InvalidAddress:
-                return self._refuse(answers.BAD_RECIPIENT_DOMAIN, recipient=written)
+                return self._refuse_recipient(answers.BAD_RECIPIENT_DOMAIN, written)
             if len(written.encode()) > MAX_ADDRESS:
-                return self._refuse(answers.RECIPIENT_TOO_LONG, recipient=written)
+                return self._refuse_recipient(answers.RECIPIENT_TOO_LONG, written)
             if not directory.is_local(domain) and not self._login.identity:
-                return self._refuse(answers.RELAY_NOT_ALLOWED, recipient=written)
+                return self._refuse_recipient(answers.RELAY_NOT_ALLOWED, written)
             try:
                 address = directory.normalize_recipient(path.local, domain)
             except InvalidUser:
-                return self._refuse(answers.RECIPIENT_INVALID, recipient=written)
+                return self._refuse_recipient(answers.RECIPIENT_INVALID, written)
         if not directory.is_local(address.domain):
             return self._accept_recipient(address, event.parameters)
         existence = directory.exists_now(address)
@@ -165,7 +165,8 @@ class Dialogue:
 
     async def _ask_existence(self, address: Address, parameters: events.RcptParameters) -> None:
         existence = await self._services.directory().exists(address)
-        self._on_existence(existence, address, parameters)
+        if self._transaction is not None:  # else the client is gone
+            self._on_existence(existence, address, parameters)
 
     def _on_existence(
         self, existence: Existence | UnknownNow, address: Address, parameters: events.RcptParameters
@@ -173,13 +174,11 @@ class Dialogue:
         if existence is Existence.FOUND:
             self._accept_recipient(address, parameters)
         elif existence is Existence.ABSENT:
-            self._refuse(answers.RECIPIENT_UNKNOWN, recipient=address.plain)
+            self._refuse_recipient(answers.RECIPIENT_UNKNOWN, address.plain)
         elif existence is Existence.INVALID:
-            self._refuse(answers.RECIPIENT_INVALID, recipient=address.plain)
+            self._refuse_recipient(answers.RECIPIENT_INVALID, address.plain)
         else:
-            self._refuse(
-                answers.RECIPIENT_UNKNOWN_NOW, recipient=address.plain, reason=existence.reason
-            )
+            self._refuse_recipient(answers.RECIPIENT_UNKNOWN_NOW, address.plain, existence.reason)
 
     def _accept_recipient(self, address: Address, parameters: events.RcptParameters) -> None:
         assert self._transaction is not None
@@ -278,11 +277,9 @@ class Dialogue:
         self.drop()
 
     def _on_violation(self, event: events.Violation) -> None:
-        transaction = self._transaction
-        self._record_refusal(
-            Answer(event.code, event.enhanced, event.text), f"{event.verb}: {event.text}"
-        )
-        if event.resets and transaction is not None:
+        answer = Answer(event.code, event.enhanced, event.text)
+        self._record_refusal(event.verb, answer, f"{event.verb}: {event.text}")
+        if event.resets:
             self.drop()
 
     # -- answering
@@ -290,50 +287,54 @@ class Dialogue:
     def _answer(self, answer: Answer) -> None:
         self._line.session.reply(answer.code, answer.enhanced, answer.text)
 
-    def _refuse(
-        self, answer: Answer, *, sender: str | None = None, recipient: str = "", reason: str = ""
-    ) -> None:
-        """Refuse MAIL or RCPT; after many refused recipients the answer takes its time."""
-        self._record_refusal(answer, reason or answer.text, sender, recipient)
-        session = self._line.session
-        excess = session.rejected_recipients + 1 - FREE_REJECTIONS
-        if recipient and excess > 0 and not self._login.identity:
+    def _refuse_sender(self, answer: Answer, sender: str) -> None:
+        self._record_refusal("MAIL", answer, answer.text, sender)
+        self._answer(answer)
+
+    def _refuse_recipient(self, answer: Answer, recipient: str, reason: str = "") -> None:
+        """After many refused recipients the answer takes its time."""
+        self._record_refusal("RCPT", answer, reason or answer.text, recipients=(recipient,))
+        excess = self._line.session.rejected_recipients + 1 - FREE_REJECTIONS
+        if excess > 0 and not self._login.identity:
             delay = min(excess * REJECTION_DELAY, MAX_REJECTION_DELAY)
             self._line.later(delay, lambda: self._answer(answer))
-            return
-        self._answer(answer)
+        else:
+            self._answer(answer)
 
     def _refuse_message(self, refusal: MessageRefused, transaction: Transaction) -> None:
         transaction.drop()
-        self._services.record(
-            Rejected(
-                time=time.time(),
-                client=self._line.client,
-                reverse_path=transaction.reverse_path.plain,
-                forward_paths=transaction.forward_paths,
-                code=refusal.answer.code,
-                enhanced=refusal.answer.enhanced,
-                reason=str(refusal),
-            )
+        self._record_refusal(
+            "DATA",
+            refusal.answer,
+            str(refusal),
+            transaction.reverse_path.plain,
+            transaction.forward_paths,
         )
         self._answer(refusal.answer)
 
     def _record_refusal(
-        self, answer: Answer, reason: str, sender: str | None = None, recipient: str = ""
+        self,
+        verb: str,
+        answer: Answer,
+        reason: str,
+        sender: str | None = None,
+        recipients: tuple[str, ...] | None = None,
     ) -> None:
+        """`sender` and `recipients` default to those of the open transaction."""
         transaction = self._transaction
-        if sender is None and transaction is not None:
-            sender = transaction.reverse_path.plain
-        if recipient:
-            forward_paths: tuple[str, ...] = (recipient,)
-        else:
-            forward_paths = transaction.forward_paths if transaction is not None else ()
+        if transaction is not None:
+            sender = transaction.reverse_path.plain if sender is None else sender
+            recipients = transaction.forward_paths if recipients is None else recipients
+        client = self._line.client
+        logger.info(
+            "%s", session_error_line(client, verb, answer.code, f"{answer.enhanced} {answer.text}")
+        )
         self._services.record(
             Rejected(
                 time=time.time(),
-                client=self._line.client,
+                client=client,
                 reverse_path=sender,
-                forward_paths=forward_paths,
+                forward_paths=recipients or (),
                 code=answer.code,
                 enhanced=answer.enhanced,
                 reason=reason,

@@ -57,16 +57,21 @@ class Services:
     new_id: Callable[[], MessageId]
     is_queue_full: Callable[[], bool]
     is_draining: bool = False
-    _settings: dict[tuple[Mode, str], SessionSettings] = field(default_factory=dict)
+    _settings: dict[tuple[Mode, str, bool], SessionSettings] = field(default_factory=dict)
 
-    def session_settings(self, mode: Mode, server_name: str) -> SessionSettings:
+    def session_settings(
+        self, mode: Mode, server_name: str = "", *, has_channel_binding: bool = False
+    ) -> SessionSettings:
         """What a listener offers to a client that asked for `server_name` by SNI ("": none)."""
-        found = self._settings.get((mode, server_name))
+        key = (mode, server_name, has_channel_binding)
+        found = self._settings.get(key)
         if found is None:
-            found = self._settings[mode, server_name] = self._make_settings(mode, server_name)
+            found = self._settings[key] = self._make_settings(*key)
         return found
 
-    def _make_settings(self, mode: Mode, server_name: str) -> SessionSettings:
+    def _make_settings(
+        self, mode: Mode, server_name: str, has_channel_binding: bool
+    ) -> SessionSettings:
         config = self.config
         return SessionSettings(
             hostname=server_name or config.hostname,
@@ -76,7 +81,7 @@ class Services:
             offers_chunking=config.smtp.chunking,
             offers_binarymime=config.smtp.binarymime,
             offers_dsn=config.smtp.dsn,
-            mechanisms=self.authenticator.mechanisms(has_channel_binding=False),
+            mechanisms=self.authenticator.mechanisms(has_channel_binding=has_channel_binding),
             max_recipients=config.limits.recipients,
             max_errors=config.limits.errors,
             max_rejected_recipients=config.limits.rejected_recipients,

@@ -1,4 +1,4 @@
-"""The daemon's own log (not the mail log): one line a record to stderr or a file."""
+"""The logs: the daemon's own (one line a record, to stderr or a file), and the mail log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from relevo.journal import MailLog
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relevo.config import Config
 
 
@@ -21,6 +25,19 @@ class _OneLine(logging.Formatter):
             for char in record.message
         )
         return super().formatMessage(record)
+
+
+def open_maillog(
+    config: Config, *, call_soon: Callable[[Callable[[], None]], object] | None
+) -> MailLog:
+    """The mail log of the configuration. Raises MailLogUnavailable."""
+    return MailLog(
+        config.mail_log.path,
+        config.mail_log.format,
+        call_soon=call_soon,
+        tag=config.profile,
+        colours=config.mail_log.path == "stdout" and sys.stdout.isatty(),
+    )
 
 
 def setup_logging(config: Config) -> None:

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relevo import __version__
-from relevo.config import ConfigErrors
+from relevo.config import ConfigErrors, Severity, check_local
 from relevo.directory import DirectoryErrors, DirectoryWatcher
-from relevo.journal import Listening, MailLog
+from relevo.journal import Listening, MailLogUnavailable
 from relevo.queue import DatabaseError, create_database, release_all_owners, release_owner
 from relevo.reception import ConnectionTable
 from relevo.service import worker
@@ -36,7 +36,7 @@ from relevo.service.control import ControlSocket
 from relevo.service.counters import Counters
 from relevo.service.data_dir import DataDirError, DataDirLock, prepare_for_user
 from relevo.service.listeners import Listener, ListenFailed, open_listeners
-from relevo.service.logs import setup_logging
+from relevo.service.logs import open_maillog, setup_logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,8 +91,7 @@ class Supervisor:
             self._lock = DataDirLock(config.data_dir)
             create_database(config.data_dir)
             release_all_owners(config.data_dir)
-            self._watcher = DirectoryWatcher(config)
-            Certificates(config.config_dir / "certs").refresh()
+            self._watcher = _validate(config)
             self._control = ControlSocket(config.data_dir, self.answer)
         except (
             ListenFailed,
@@ -100,10 +99,9 @@ class Supervisor:
             DatabaseError,
             CertificateError,
             DirectoryErrors,
+            MailLogUnavailable,
         ) as error:
             raise StartFailed(str(error)) from error
-        for warning in config.warnings:
-            logger.warning("%s", warning)
         count = config.server.workers or os.cpu_count() or 1
         self._connections = ConnectionTable(count)
         self._counters = Counters(count)
@@ -279,9 +277,8 @@ class Supervisor:
         """Validate, then let the workers re-read; the problems that refused it, else none."""
         try:
             config = self._load_config()
-            watcher = DirectoryWatcher(config)
-            Certificates(config.config_dir / "certs").refresh()
-        except (ConfigErrors, CertificateError, DirectoryErrors) as error:
+            watcher = _validate(config)
+        except (ConfigErrors, CertificateError, DirectoryErrors, MailLogUnavailable) as error:
             logger.error("reload refused, everything stays as it was: %s", error)  # noqa: TRY400
             return str(error).splitlines()
         self._config, self._watcher = config, watcher
@@ -337,7 +334,7 @@ class Supervisor:
         temporary.write_text(json.dumps({"pid": os.getpid(), **addresses}))
         temporary.rename(path)
         if not any(slot.restarts for slot in self._slots):
-            log = MailLog(self._config.mail_log.path, self._config.mail_log.format, call_soon=None)
+            log = open_maillog(self._config, call_soon=None)
             for listener in listeners:
                 log.write(Listening(time.time(), listener.address, listener.mode.value))
             log.close()
@@ -349,6 +346,23 @@ class Supervisor:
             (self._config.data_dir / "listeners.json").unlink()
         self._lock.close()
         logger.info("stopped")
+
+
+def _validate(config: Config) -> DirectoryWatcher:
+    """Everything that a worker will read, read once; warnings are logged.
+
+    Raises ConfigErrors, DirectoryErrors, CertificateError, MailLogUnavailable.
+    """
+    problems = check_local(config)
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if errors:
+        raise ConfigErrors(errors)
+    for problem in (*config.warnings, *problems):
+        logger.warning("%s", problem)
+    watcher = DirectoryWatcher(config)
+    Certificates(config.config_dir / "certs").refresh()
+    open_maillog(config, call_soon=None).close()
+    return watcher
 
 
 def _drop_privileges(config: Config) -> None:

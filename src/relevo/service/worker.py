@@ -23,18 +23,18 @@ from relevo.authn import Authenticator, server_secret
 from relevo.config import ConfigErrors
 from relevo.delivery import make_dispatcher
 from relevo.directory import DirectoryErrors, DirectoryWatcher
-from relevo.journal import MailLog
+from relevo.journal import MailLogUnavailable
 from relevo.queue import StoreOptions, open_store
 from relevo.queue.ids import new_id
 from relevo.reception import ConnectionLimits, ConnectionTable, Gate, Services, SmtpConnection
 from relevo.service.certificates import CertificateError, Certificates
-from relevo.service.logs import setup_logging
+from relevo.service.logs import open_maillog, setup_logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from relevo.config import Config
-    from relevo.journal import Event
+    from relevo.journal import Event, MailLog
     from relevo.reception import Mode
     from relevo.service.counters import Counters
     from relevo.service.listeners import Listener
@@ -87,9 +87,7 @@ class Worker:
         """From fork to exit."""
         loop = asyncio.get_running_loop()
         config, setup = self._config, self._setup
-        self._maillog = MailLog(
-            config.mail_log.path, config.mail_log.format, call_soon=loop.call_soon
-        )
+        self._maillog = self._open_maillog(config)
         self._watcher = DirectoryWatcher(config)
         self._certificates = Certificates(config.config_dir / "certs")
         self._certificates.refresh()
@@ -178,7 +176,7 @@ class Worker:
     async def _watch_files(self) -> None:
         while True:
             await asyncio.sleep(self._config.reload.interval.total_seconds())
-            self._watcher.refresh(time.time())
+            await asyncio.to_thread(self._watcher.refresh, time.time())
             self._refresh_certificates()
 
     async def _watch_queue(self) -> None:
@@ -207,11 +205,7 @@ class Worker:
             config = self._config
         self._config = config
         setup_logging(config)
-        self._maillog.close()
-        loop = asyncio.get_running_loop()
-        self._maillog = MailLog(
-            config.mail_log.path, config.mail_log.format, call_soon=loop.call_soon
-        )
+        self._replace_maillog(config)
         try:
             self._watcher = DirectoryWatcher(config)
         except DirectoryErrors:
@@ -224,6 +218,19 @@ class Worker:
         services.forget_settings()
         self._dispatcher.reconfigure(config)
         logger.info("configuration and files re-read")
+
+    def _open_maillog(self, config: Config) -> MailLog:
+        loop = asyncio.get_running_loop()
+        return open_maillog(config, call_soon=loop.call_soon)
+
+    def _replace_maillog(self, config: Config) -> None:
+        try:
+            maillog = self._open_maillog(config)
+        except MailLogUnavailable:
+            logger.exception("the mail log stays where it was")
+            return
+        self._maillog.close()
+        self._maillog = maillog
 
     def _make_authenticator(self, config: Config) -> Authenticator:
         return Authenticator(
