@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 from harness import debian
-from harness.processes import Reaper
+from harness.processes import Reaper, reaping
 from harness.server import RelevoFactory
 
 MISSING = pytest.StashKey[str]()
@@ -79,9 +79,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 @pytest.fixture
-def reaper() -> Iterator[Reaper]:
+def reaper(request: pytest.FixtureRequest) -> Iterator[Reaper]:
     """Starts processes and makes sure that none of them outlives the test."""
-    with Reaper() as reaper:
+    with reaping(request) as reaper:
         yield reaper
 
 

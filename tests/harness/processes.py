@@ -11,11 +11,13 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import pytest
 
 from harness.waiting import WaitedInVain, wait_for
 
@@ -145,7 +147,7 @@ class Reaper:
             with suppress(WaitedInVain):
                 process.stop()
         if kind is not None:
-            self._show_logs()
+            self.show_logs()
         stray: list[int] = []
         try:
             wait_for(lambda: not self.left(), timeout_s=1.0)
@@ -155,13 +157,24 @@ class Reaper:
             for pid in stray:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self._show_logs()
+            self.show_logs()
             raise AssertionError(f"processes were left behind: {names}") from error
 
-    def _show_logs(self) -> None:
+    def show_logs(self) -> None:
+        """Print the end of every log: pytest shows it with a failure."""
         for log in dict.fromkeys(process.log for process in self._started):
             print(f"---- {log}")
             print(log.read_text(errors="replace")[-20_000:])
+
+
+@contextmanager
+def reaping(request: pytest.FixtureRequest) -> Iterator[Reaper]:
+    """A Reaper for a fixture of any scope: shows its logs when a test failed meanwhile."""
+    failed_before = request.session.testsfailed
+    with Reaper() as reaper:
+        yield reaper
+        if request.session.testsfailed > failed_before:
+            reaper.show_logs()
 
 
 def process_ids() -> list[int]:

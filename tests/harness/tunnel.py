@@ -68,9 +68,10 @@ class Tunnel:
         back = threading.Thread(target=self._copy_back, args=(server, client), daemon=True)
         back.start()
         client.settimeout(TIMEOUT_S)
-        while data := client.recv(READ_SIZE):
-            self.sent += data
-            server.sendall(data)
+        with suppress(ConnectionResetError):  # smtp-source leaves before the reply to QUIT
+            while data := client.recv(READ_SIZE):
+                self.sent += data
+                server.sendall(data)
         with suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
         back.join()

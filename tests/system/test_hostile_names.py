@@ -10,7 +10,7 @@ import pytest
 
 from harness.config_dir import Domain
 from harness.dialog import ConnectionEnded, Reply
-from harness.processes import Reaper
+from harness.processes import reaping
 from harness.server import RelevoFactory, RelevoServer
 
 # users that exist: their mail must arrive, below their own domain and nowhere else
@@ -94,10 +94,12 @@ def test_there_are_enough_names() -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelevoServer]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RelevoServer]:
     users: dict[str, str | None] = dict.fromkeys(REAL_USERS, "secret")
     domains = {"d1.test": Domain({"user": "secret", **users})}
-    with Reaper() as reaper:
+    with reaping(request) as reaper:
         start = RelevoFactory(reaper, tmp_path_factory.mktemp("hostile"))
         # names are taken as they stand: no suffixes, nothing dropped
         yield start(

@@ -241,9 +241,10 @@ def test_a_bad_configuration_at_hup_is_refused_and_the_old_one_stays(
 ) -> None:
     server = start_relevo()
     path = server.config.path / "relevo.toml"
-    path.write_text(path.read_text() + "no.such.key = 1\n")
+    path.write_text(path.read_text() + "limits.recipient = 1\n")
+    line = len(path.read_text().splitlines())
     server.reload()
-    server.wait_for_log("no.such.key")
+    server.wait_for_log(f"relevo.toml:{line}")
     send(server)
     server.config.mailbox("user@d1.test").wait()
 
