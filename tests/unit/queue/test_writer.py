@@ -1,0 +1,244 @@
+"""Group commit when the disk fails: what was refused is not there, what was answered is."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import pytest
+
+from relevo.queue.sqlite import SqliteStore
+from relevo.queue.store import StoreFailed
+from unit.queue.faults import FaultyDisk, FaultyVFS, broken
+from unit.queue.samples import (
+    NOW,
+    SMALL,
+    deferred,
+    delivered,
+    message,
+    opened,
+    random_octets,
+    read,
+    run,
+    until,
+)
+
+SEGMENT_SIZED = random_octets(1000)
+FILE_SIZED = random_octets(40_000)
+
+
+async def leased_ids(store: SqliteStore) -> set[str]:
+    return {unit.message_id for unit in await store.lease(now=NOW, limit=999)}
+
+
+@pytest.mark.parametrize(
+    ("operation", "data"),
+    [
+        pytest.param("write", SEGMENT_SIZED, id="segment-write"),
+        pytest.param("sync_data", SEGMENT_SIZED, id="segment-sync"),
+        pytest.param("create", SEGMENT_SIZED, id="segment-create"),
+        pytest.param("create", FILE_SIZED, id="file-create"),
+        pytest.param("write", FILE_SIZED, id="file-write"),
+        pytest.param("sync", FILE_SIZED, id="file-sync"),
+        pytest.param("sync_directory", FILE_SIZED, id="file-directory-sync"),
+    ],
+)
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+def test_failed_spool_operation_fails_the_add_and_the_next_works(
+    tmp_path: Path, operation: str, data: bytes, code: int
+) -> None:
+    async def check() -> None:
+        disk = FaultyDisk()
+        async with opened(tmp_path, disk=disk) as store:
+            disk.failing[operation] = broken(code)
+            with pytest.raises(StoreFailed):
+                await store.add(message(data), lease=False)
+            disk.failing.clear()
+            assert not store.is_suspended
+            new = message(data)
+            await store.add(new, lease=False)
+            (unit,) = await store.lease(now=NOW, limit=9)
+            assert unit.message_id == new.id
+            assert read(unit.content) == data
+
+    run(check())
+
+
+def test_abandoned_segment_is_never_written_again(tmp_path: Path) -> None:
+    async def check() -> None:
+        disk = FaultyDisk()
+        async with opened(tmp_path, disk=disk) as store:
+            await store.add(message(SEGMENT_SIZED), lease=False)
+            (segment,) = (tmp_path / "spool").glob("*.seg")
+            before = segment.read_bytes()
+            disk.failing["sync_data"] = broken()
+            with pytest.raises(StoreFailed):
+                await store.add(message(SEGMENT_SIZED), lease=False)
+            disk.failing.clear()
+            written = segment.read_bytes()
+            assert written != before
+            await store.add(message(SEGMENT_SIZED), lease=False)
+            assert segment.read_bytes() == written
+            assert len(list((tmp_path / "spool").glob("*.seg"))) == 2
+            assert len(await leased_ids(store)) == 2
+
+    run(check())
+
+
+@pytest.mark.parametrize("what", ["sync", "write"])
+def test_failed_commit_fails_the_whole_batch_and_nothing_of_it_appears(
+    tmp_path: Path, what: str
+) -> None:
+    async def check() -> None:
+        vfs, disk = FaultyVFS(), FaultyDisk()
+        disk.vfs = vfs.name
+        async with opened(tmp_path, disk=disk) as store:
+            kept = message()
+            await store.add(kept, lease=False)
+            error = apsw.IOError("told to") if what == "sync" else apsw.FullError("told to")
+            setattr(vfs, f"fail_{what}", error)
+            answers = await asyncio.gather(
+                *(store.add(message(), lease=False) for _ in range(10)), return_exceptions=True
+            )
+            setattr(vfs, f"fail_{what}", None)
+            assert all(isinstance(answer, StoreFailed) for answer in answers)
+            await until(lambda: not store.is_suspended)
+            after = message()
+            await store.add(after, lease=False)
+            assert await leased_ids(store) == {kept.id, after.id}
+        async with opened(tmp_path) as store:
+            assert await leased_ids(store) == {kept.id, after.id}
+
+    run(check())
+
+
+def test_failed_commit_does_not_come_back_when_the_worker_stops_at_once(tmp_path: Path) -> None:
+    """The failed commit's frames may be whole in the WAL; nobody may recover them."""
+
+    async def check() -> None:
+        vfs, disk = FaultyVFS(), FaultyDisk()
+        disk.vfs = vfs.name
+        async with opened(tmp_path, disk=disk) as store:
+            vfs.fail_sync = apsw.IOError("told to")
+            with pytest.raises(StoreFailed):
+                await store.add(message(), lease=False)
+            vfs.fail_sync = None
+        async with opened(tmp_path) as store:
+            assert await leased_ids(store) == set()
+
+    run(check())
+
+
+def test_failed_finish_keeps_the_lease_and_may_be_repeated(tmp_path: Path) -> None:
+    async def check() -> None:
+        vfs, disk = FaultyVFS(), FaultyDisk()
+        disk.vfs = vfs.name
+        async with opened(tmp_path, disk=disk) as store:
+            (unit,) = await store.add(message(), lease=True)
+            vfs.fail_sync = apsw.IOError("told to")
+            with pytest.raises(StoreFailed):
+                await store.finish(delivered(unit))
+            vfs.fail_sync = None
+            assert await leased_ids(store) == set()
+            await store.finish(deferred(unit, NOW))
+            assert await leased_ids(store) == {unit.message_id}
+
+    run(check())
+
+
+def test_second_failure_suspends_until_a_probe_succeeds(tmp_path: Path) -> None:
+    async def check() -> None:
+        disk = FaultyDisk()
+        async with opened(tmp_path, disk=disk) as store:
+            disk.failing = {"sync_data": broken(), "sync": broken()}
+            for expected in (False, True):
+                with pytest.raises(StoreFailed):
+                    await store.add(message(SEGMENT_SIZED), lease=False)
+                # A segment cannot be made either: each try is a failure.
+                assert store.is_suspended is expected
+            for data in (b"x", SEGMENT_SIZED, FILE_SIZED):
+                with pytest.raises(StoreFailed):
+                    await store.add(message(data), lease=False)
+            probes = disk.calls["create"]
+            await until(lambda: disk.calls["create"] >= probes + 2)
+            assert store.is_suspended
+            disk.failing.clear()
+            await until(lambda: not store.is_suspended)
+            await store.add(message(SEGMENT_SIZED), lease=False)
+            assert await store.waiting() == 1
+
+    run(check())
+
+
+def test_file_of_a_failed_commit_is_removed(tmp_path: Path) -> None:
+    async def check() -> None:
+        vfs, disk = FaultyVFS(), FaultyDisk()
+        disk.vfs = vfs.name
+        async with opened(tmp_path, disk=disk) as store:
+            vfs.fail_sync = apsw.IOError("told to")
+            with pytest.raises(StoreFailed):
+                await store.add(message(FILE_SIZED), lease=False)
+            vfs.fail_sync = None
+            await until(lambda: not list((tmp_path / "spool").glob("*.msg")))
+
+    run(check())
+
+
+def test_short_of_space_follows_the_free_share(tmp_path: Path) -> None:
+    async def check() -> None:
+        disk = FaultyDisk()
+        disk.free = 0.01
+        options = replace(SMALL, min_free_space=0.05)
+        async with opened(tmp_path, disk=disk, options=options) as store:
+            assert store.is_short_of_space
+            assert store.is_short_of_space
+            assert disk.calls["free_share"] == 1
+
+    run(check())
+
+
+def test_fifty_at_once_share_commits(tmp_path: Path) -> None:
+    async def check() -> None:
+        disk = FaultyDisk()
+        async with opened(tmp_path, disk=disk) as store:
+            await store.add(message(SEGMENT_SIZED), lease=False)
+            before = disk.calls["sync_data"]
+            await asyncio.gather(
+                *(store.add(message(random_octets(150)), lease=False) for _ in range(50))
+            )
+            assert disk.calls["sync_data"] - before <= 10
+
+    run(check())
+
+
+def test_more_requests_than_a_batch_holds(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            news = [message(b"x") for _ in range(1500)]
+            units = await asyncio.gather(*(store.add(new, lease=True) for new in news))
+            await asyncio.gather(*(store.finish(deferred(one, NOW)) for (one,) in units))
+            assert await leased_ids(store) <= {new.id for new in news}
+            assert await store.waiting() == 1500
+
+    run(check())
+
+
+def test_value_that_cannot_be_written_hurts_its_caller_only(tmp_path: Path) -> None:
+    """A wrong type is a bug of the caller: it gets the error, the others are committed."""
+
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            wrong = replace(message(), created="yesterday" and object())  # type: ignore[arg-type]
+            good = [message() for _ in range(3)]
+            answers = await asyncio.gather(
+                *(store.add(new, lease=False) for new in (*good, wrong)), return_exceptions=True
+            )
+            assert answers[:3] == [()] * 3
+            assert isinstance(answers[3], TypeError)
+            assert await leased_ids(store) == {new.id for new in good}
+            assert not store.is_suspended
+
+    run(check())
