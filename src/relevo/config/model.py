@@ -84,7 +84,7 @@ class Server:
 
     workers: int = key("Worker processes; 0: one per core.", 0, least=0, most=256)
     watch_loop: bool = key(
-        "Measure every 5 ms how late the event loop runs; `relevo status` shows the worst.", False
+        "Measure how long callbacks hold the event loop; `relevo status` shows the worst.", False
     )
     user: str = key("User to become after the listeners are open, when started as root.", "")
     grace: timedelta = key(

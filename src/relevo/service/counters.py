@@ -24,7 +24,7 @@ NAMES = (
     "dsns",
     "logins",
     "failed_logins",
-    "loop_lag_us",
+    "loop_held_us",
 )
 _INDEX = {name: index for index, name in enumerate(NAMES)}
 _CELL = struct.Struct("=Q")
@@ -71,10 +71,10 @@ class Counters:
                 pass
 
     def read(self) -> dict[str, int]:
-        """Sums over all rows; of `loop_lag_us` the largest."""
+        """Sums over all rows; of `loop_held_us` the largest."""
         rows = [self.read_row(row) for row in range(self._rows)]
         sums = {name: sum(row[name] for row in rows) for name in NAMES}
-        sums["loop_lag_us"] = max(row["loop_lag_us"] for row in rows)
+        sums["loop_held_us"] = max(row["loop_held_us"] for row in rows)
         return sums
 
     def read_row(self, row: int) -> dict[str, int]:
