@@ -146,3 +146,27 @@ def proportional_set_size(pid: int) -> int:
         if line.startswith("Pss:"):
             total = int(line.split()[1]) * 1024
     return total + sum(proportional_set_size(child) for child in children(pid))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How long callbacks of a server's event loops held them, in seconds."""
+
+    callbacks: int
+    longest: float
+    what: str  # the callback that took longest
+
+
+def probe_environment(folder: Path) -> dict[str, str]:
+    """Makes a server measure its callbacks (see loop_probe) into `folder`."""
+    folder.mkdir()
+    probe = Path(__file__).with_name("loop_probe")
+    return {"PYTHONPATH": str(probe), "RELEVO_LOOP_PROBE": str(folder)}
+
+
+def read_probe(folder: Path) -> Held:
+    """What the processes of the server measured so far."""
+    reports = [path.read_text().split(" ", 2) for path in folder.iterdir() if not path.suffix]
+    assert reports, "nothing was measured: does the server run on asyncio's loop?"
+    longest = max(reports, key=lambda report: float(report[1]))
+    return Held(sum(int(report[0]) for report in reports), float(longest[1]), longest[2])

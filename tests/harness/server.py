@@ -45,9 +45,17 @@ class RelevoServer:
     are ready. May be stopped and started again over the same directory.
     """
 
-    def __init__(self, reaper: Reaper, config: ConfigDir, *, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        reaper: Reaper,
+        config: ConfigDir,
+        *,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.config = config
         self.options = tuple(options)
+        self.env = dict(env or {})
         self.log = config.path / "server.log"
         self.reaper = reaper
         self._process: Process | None = None
@@ -65,7 +73,11 @@ class RelevoServer:
     def launch(self, *, pass_fds: Sequence[int] = (), wrapper: Sequence[str] = ()) -> Process:
         """Start the program without waiting for it; `wrapper` stands in front of the command."""
         self._process = self.reaper.start(
-            [*wrapper, *self.command], log=self.log, cwd=self.config.path, pass_fds=pass_fds
+            [*wrapper, *self.command],
+            log=self.log,
+            cwd=self.config.path,
+            env=self.env,
+            pass_fds=pass_fds,
         )
         return self._process
 
@@ -147,10 +159,11 @@ class RelevoFactory:
         domains: Mapping[str, Domain] = STANDARD_DOMAINS,
         settings: Mapping[str, Setting] | None = None,
         options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> RelevoServer:
         """A server that serves, over a new directory `name`."""
         config = relevo_config(self.folder / name, domains=domains, settings=settings)
-        return RelevoServer(self.reaper, config, options=options).start()
+        return RelevoServer(self.reaper, config, options=options, env=env).start()
 
 
 def run_relevo(
