@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import socket
 import uuid
@@ -29,6 +30,7 @@ from conformance.chasquid.servers import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conformance.chasquid.conftest import StartServer
 
@@ -89,21 +91,26 @@ def test_empty_file_means_the_defaults(
 
 @pytest.mark.case("C2")
 @pytest.mark.parametrize(
-    ("extra", "named"),
+    ("key", "value"),
     [
-        pytest.param("foo: 1\n", "foo", id="unknown-key"),
-        pytest.param('hostname: "again.test"\n', "hostname", id="scalar-twice"),
-        pytest.param('max_data_size_mb: "5"\n', "5", id="string-for-a-number"),
-        pytest.param("dovecot_auth: yes\n", "yes", id="yes-for-a-boolean"),
-        pytest.param('give_up_send_after: "2d"\n', "2d", id="unknown-unit", marks=NEWER),
+        pytest.param("foo", "1", id="unknown-key"),
+        pytest.param("hostname", '"again.test"', id="scalar-twice"),
+        pytest.param("max_data_size_mb", '"5"', id="string-for-a-number"),
+        pytest.param("dovecot_auth", "yes", id="yes-for-a-boolean"),
+        pytest.param("give_up_send_after", '"2d"', id="unknown-unit", marks=NEWER),
     ],
 )
-def test_bad_key_refuses_the_start(start: StartServer, extra: str, named: str) -> None:
-    """Both name what is wrong; relevo always with its line."""
-    keys = {"max_data_size_mb": None}
-    with pytest.raises(StartRefused) as refused:
-        start(keys=keys, extra=extra)
-    assert named in refused.value.output
+def test_bad_key_refuses_the_start(column: Column, tmp_path: Path, key: str, value: str) -> None:
+    """Both name the line; a wrong type makes chasquid name the value, relevo the key."""
+    config = ConfigDir(
+        tmp_path, keys={"max_data_size_mb": None}, extra=f"{key}: {value}\n# the last line\n"
+    )
+    line = len((config.path / "chasquid.conf").read_text().splitlines()) - 1
+    with pytest.raises(StartRefused) as refused, running(Server(column, config)):
+        pass
+    output = refused.value.output
+    assert re.search(rf"(chasquid\.conf:|line ){line}\b", output), output
+    assert key in output or column is Column.CHASQUID
 
 
 @pytest.mark.case("C3")

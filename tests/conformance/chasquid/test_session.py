@@ -104,6 +104,16 @@ def test_refused_recipients_are_not_bad_commands(server: Server) -> None:
         client.expect("RCPT TO:<user@d1.test>", "250")
 
 
+@pytest.mark.case("S7")
+def test_refused_recipients_have_a_limit_of_their_own(start: StartServer) -> None:
+    server = start(settings=Settings(("limits.rejected_recipients=4",)))
+    with server.session() as client:
+        client.expect("MAIL FROM:<>", "250")
+        replies = [client.command(f"RCPT TO:<nobody{n}@d1.test>").code for n in range(5)]
+        assert replies == [550, 550, 550, 550, 421]
+        assert client.is_closed()
+
+
 @pytest.mark.case("S8")
 def test_bad_commands_count_across_starttls(server: Server) -> None:
     with server.session() as client:
@@ -221,6 +231,16 @@ def test_idle_client_is_told_and_dropped(start: StartServer) -> None:
         client.envelope()
         client.expect("DATA", "354")
         client.send(b"A: b\r\n")
+        reply = client.read_reply()
+        assert reply.code == 421, reply
+        assert client.is_closed()
+
+
+@pytest.mark.case("S50")
+def test_idle_client_is_dropped_sooner_on_a_full_server(start: StartServer) -> None:
+    limits = ("limits.connections=1", "limits.busy_command_timeout=1s")
+    server = start(settings=Settings(limits))
+    with server.connect() as client:
         reply = client.read_reply()
         assert reply.code == 421, reply
         assert client.is_closed()
