@@ -32,8 +32,9 @@ _QCONTENT: Final = r'(?:[^"\\\x00-\x1f\x7f-\x9f\u2028\u2029]|\\[\x20-\x7e])'
 QUOTED_STRING: Final = re.compile(rf'"({_QCONTENT}*)"')
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 # Path = "<" ... ">" with quoted strings skipped whole, so that a ">" in quotes ends nothing
-BRACKETED: Final = re.compile(rf'<((?:"{_QCONTENT}*"|[^"<>\s])*)>(?=[ \t]|\Z)')
-BARE: Final = re.compile(rf'((?:"{_QCONTENT}*"|[^"<>\s])+)(?=[ \t]|\Z)')
+_UNQUOTED: Final = r'[^"<>\x00-\x20\x7f-\x9f\u2028\u2029]'
+BRACKETED: Final = re.compile(rf'<((?:"{_QCONTENT}*"|{_UNQUOTED})*)>(?=[ \t]|\Z)')
+BARE: Final = re.compile(rf'((?:"{_QCONTENT}*"|{_UNQUOTED})+)(?=[ \t]|\Z)')
 # The commonest form of a path, to answer for in one match: ASCII Dot-string, hostname, both short
 PLAIN_PATH: Final = re.compile(
     rb"[ ]*<((?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
