@@ -77,6 +77,8 @@ class StoredContent:
             found, wanted = [], octets
             for begin, length, _ in self._parts(descriptor):
                 piece = _read(descriptor, min(wanted, length), begin, self.path)
+                if len(piece) < min(wanted, length):
+                    raise ContentDamaged(f"{self.path}: content at {begin} is cut short")
                 found.append(piece)
                 wanted -= len(piece)
             return b"".join(found)

@@ -9,6 +9,7 @@ file that no row names is garbage.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import re
 from collections import defaultdict
@@ -85,16 +86,15 @@ class Generation:
         row = connection.execute(_NEXT_GENERATION, (highest,)).fetchone()
         assert row is not None
         self.number = int(row[0])
-        self._serial = 0
+        self._serials = itertools.count(1)  # next() is atomic: several threads make names
         self._lock_path = spool / f"{self.number}.lock"
         descriptor = _lock(self._lock_path, wait=True)
         assert descriptor is not None
         self._descriptor = descriptor
 
     def new_name(self, kind: str) -> SpoolName:
-        """A name that was never used. Callers are serialized by the interpreter lock alone."""
-        self._serial += 1
-        return SpoolName(self.number, self._serial, kind)
+        """A name that was never used."""
+        return SpoolName(self.number, next(self._serials), kind)
 
     def close(self) -> None:
         """Nothing more will be written; what is left may be cleaned up by anybody."""

@@ -126,6 +126,12 @@ class Buffer:
         """Everything that waits. Called by the writer thread while the loop appends."""
         return [self._rows.popleft() for _ in range(len(self._rows))]
 
+    def give_back(self, rows: list[EventRow]) -> None:
+        """Rows that were taken and could not be written; as many as there is room for."""
+        kept = rows[max(0, len(rows) + len(self._rows) - _BUFFERED) :]
+        self.lost += len(rows) - len(kept)
+        self._rows.extendleft(reversed(kept))
+
     def __len__(self) -> int:
         return len(self._rows)
 

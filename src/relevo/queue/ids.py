@@ -40,22 +40,25 @@ def _text(value: int) -> str:
     )
 
 
-class _Sequence:
-    """The last value given out, of this process."""
+class Sequence:
+    """Ids that only grow; one of it serves the whole process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = 0
 
-    def next(self, milliseconds: int) -> int:
+    def next(self, now: float) -> MessageId:
+        """A fresh id; `now` in seconds since the epoch."""
+        milliseconds = min(int(now * 1000), _MAX_MILLISECONDS)
         with self._lock:
             if milliseconds > self._last >> _TAIL_BITS:
                 # The highest random bit stays free, so that counting up never reaches the time.
                 tail = secrets.randbits(_TAIL_BITS - 1)
-                self._last = min(milliseconds, _MAX_MILLISECONDS) << _TAIL_BITS | tail
+                self._last = milliseconds << _TAIL_BITS | tail
             else:
                 self._last += 1
-            return self._last
+            value = self._last
+        return MessageId(_text(value))
 
     def restart(self) -> None:
         """In a forked child: new lock, new random bits from the next millisecond on."""
@@ -65,14 +68,13 @@ class _Sequence:
             self._last = milliseconds << _TAIL_BITS | secrets.randbits(_TAIL_BITS - 1)
 
 
-_sequence = _Sequence()
+_sequence = Sequence()
 os.register_at_fork(after_in_child=_sequence.restart)
 
 
 def new_id(now: float | None = None) -> MessageId:
     """A fresh id; `now` in seconds since the epoch, the clock's time if not given."""
-    seconds = time.time() if now is None else now
-    return MessageId(_text(_sequence.next(int(seconds * 1000))))
+    return _sequence.next(time.time() if now is None else now)
 
 
 def time_prefix(now: float) -> str:

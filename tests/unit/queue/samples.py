@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -112,8 +112,6 @@ def read(content: Content) -> bytes:
 
 def random_octets(size: int, seed: int = 1) -> bytes:
     """Octets that compress to nothing and differ from place to place."""
-    import random
-
     return random.Random(seed).randbytes(size)
 
 
@@ -168,12 +166,3 @@ class Source:
 
     def first(self, octets: int) -> bytes:
         return self.data[:octets]
-
-
-def rows(directory: Path, sql: str) -> list[tuple[object, ...]]:
-    """Look into the database from outside. Never while a store is writing: another library."""
-    connection = sqlite3.connect(directory / "queue.db")
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()

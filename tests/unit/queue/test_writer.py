@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from relevo.queue import writer
 from relevo.queue.sqlite import SqliteStore
 from relevo.queue.store import StoreFailed
 from unit.queue.faults import FaultyDisk, FaultyVFS, broken
@@ -28,6 +29,11 @@ from unit.queue.samples import (
 
 SEGMENT_SIZED = random_octets(1000)
 FILE_SIZED = random_octets(40_000)
+
+
+@pytest.fixture(autouse=True)
+def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_TICK", 0.02)
 
 
 async def leased_ids(store: SqliteStore) -> set[str]:
