@@ -340,10 +340,8 @@ class ClientSession:
             if not reply.is_positive:
                 transaction.settle_rest(Step.CHUNK, reply)
                 self._body = None
-                if Step.END in self._expected:  # the last chunk is refused once, even by LMTP
-                    while self._expected[-1] is Step.END:
-                        self._expected.pop()
-                    self._expected.append(Step.END)
+                while self._expected.count(Step.END) > 1:
+                    self._expected.pop()  # the last chunk is refused once, even by LMTP
         elif step is Step.END:
             transaction.take_end(reply, is_lmtp=self.settings.is_lmtp)
         elif not reply.is_positive:
