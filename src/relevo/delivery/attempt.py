@@ -11,14 +11,15 @@ configuration. Enhanced status codes: RFC 3463.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from relevo.journal import Outcome
 from relevo.queue.store import RecipientState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from relevo.queue.store import QueuedRecipient, Unit
 
@@ -75,6 +76,20 @@ class Agent(Protocol):
 
     def close(self) -> None:
         """Give back what is kept between attempts, once none is running."""
+
+
+async def gather_results(deliveries: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """The results of deliveries that run at the same time, in their order.
+
+    If one raises, that is raised once all have ended: none may still run when the attempt is over.
+    """
+    ended = await asyncio.gather(*deliveries, return_exceptions=True)
+    results: list[Result] = []
+    for result in ended:
+        if isinstance(result, BaseException):
+            raise result
+        results.append(result)
+    return results
 
 
 def pending_indices(unit: Unit) -> tuple[int, ...]:

@@ -118,6 +118,8 @@ class Dispatcher:
         self._wakeup = asyncio.Event()
         self._is_starved = False  # due units may be left because there was no room
         self._is_stopping = False
+        self._has_ended = asyncio.Event()  # `run` is over, or has not begun
+        self._has_ended.set()
 
     def _make_lane(self, kind: str, agent: Agent) -> Lane:
         limits = self._limits
@@ -190,6 +192,13 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Lease what is due until `drain` is called."""
+        self._has_ended.clear()
+        try:
+            await self._lease_until_drained()
+        finally:
+            self._has_ended.set()
+
+    async def _lease_until_drained(self) -> None:
         while not self._is_stopping:
             self._wakeup.clear()
             try:
@@ -253,10 +262,16 @@ class Dispatcher:
             _log.exception("%s: the attempt for %s failed", unit.message_id, unit.route)
             result = self._after_raise(unit, error)
         await self._commit(result)
-        for event in result.events:
-            self._journal(event)
+        self._tell(result.events)
         if result.dsns:
             self.wake()
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        try:
+            for event in events:
+                self._journal(event)
+        except Exception:  # noqa: BLE001 - task border: delivery goes on without its log lines
+            _log.exception("the mail log could not be written")
 
     async def _attempt(self, agent: Agent, queued: Queued) -> UnitResult:
         unit, policy = queued.unit, self._policy
@@ -369,8 +384,15 @@ class Dispatcher:
             lane.clear()
         self._surplus.clear()
         tasks = set(self._tasks)
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                # a lease under way would come after the release
+                await self._has_ended.wait()
+                if tasks:
+                    await asyncio.wait(tasks)
+        except TimeoutError:
+            late = [task for task in tasks if not task.done()]
+            _log.warning("%d attempts did not end in time and are cut", len(late))
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

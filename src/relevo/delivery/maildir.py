@@ -1,8 +1,8 @@
 """Delivery into Maildir.
 
-Order, which makes "delivered" mean "on stable storage under its final name": write tmp/NAME, fsync
-it, rename it to new/NAME, fsync new/, and only then report. After a failed write or sync the file
-is removed and the attempt is temporary: a file whose sync failed is never trusted.
+Order, which makes "delivered" mean "on stable storage under its final name": write a file in
+tmp/, fsync it, rename it to new/NAME, fsync new/, and only then report. After a failed write or
+sync the file is removed and the attempt is temporary: a file whose sync failed is never trusted.
 
 The name is made from the message id, the unit and the recipient, so that a repeat after a crash
 replaces the file instead of adding a second one. If a mail reader has moved the first copy to cur/
@@ -27,7 +27,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from relevo.delivery.attempt import DELIVERED, Attempt, Result, permanent, temporary
+from relevo.delivery.attempt import (
+    DELIVERED,
+    Attempt,
+    Result,
+    gather_results,
+    permanent,
+    temporary,
+)
 from relevo.delivery.line_ends import to_lf
 from relevo.delivery.mailbox import Mailbox, Mailboxes, MailboxMissing
 from relevo.delivery.mailbox_pattern import InvalidMailboxName, MailboxPattern
@@ -85,12 +92,14 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def write_file(mailbox: Mailbox, name: str, pieces: Iterable[bytes]) -> None:
     """Put a file into new/, durable on return. Raises OSError; then nothing of it is left."""
+    # Two processes never share a tmp file, even if one hangs and the other takes its unit over.
+    tmp_name = f"{name}.{os.getpid()}"
     try:
-        descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=mailbox.tmp_fd)
+        descriptor = os.open(tmp_name, _NEW_FILE, 0o600, dir_fd=mailbox.tmp_fd)
     except FileExistsError:
-        # left by an attempt that died
-        os.unlink(name, dir_fd=mailbox.tmp_fd)
-        descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=mailbox.tmp_fd)
+        # left by a dead process that had our id
+        os.unlink(tmp_name, dir_fd=mailbox.tmp_fd)
+        descriptor = os.open(tmp_name, _NEW_FILE, 0o600, dir_fd=mailbox.tmp_fd)
     try:
         try:
             for piece in pieces:
@@ -98,10 +107,10 @@ def write_file(mailbox: Mailbox, name: str, pieces: Iterable[bytes]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.rename(name, name, src_dir_fd=mailbox.tmp_fd, dst_dir_fd=mailbox.new_fd)
+        os.rename(tmp_name, name, src_dir_fd=mailbox.tmp_fd, dst_dir_fd=mailbox.new_fd)
     except BaseException:
         with suppress(OSError):
-            os.unlink(name, dir_fd=mailbox.tmp_fd)
+            os.unlink(tmp_name, dir_fd=mailbox.tmp_fd)
         raise
     try:
         os.fsync(mailbox.new_fd)
@@ -109,6 +118,15 @@ def write_file(mailbox: Mailbox, name: str, pieces: Iterable[bytes]) -> None:
         with suppress(OSError):
             os.unlink(name, dir_fd=mailbox.new_fd)
         raise
+
+
+def remove_left_tmp_files(mailbox: Mailbox, name: str) -> None:
+    """Remove what dead attempts left; one that still hangs somewhere can then no longer rename."""
+    with os.scandir(mailbox.tmp_fd) as entries:
+        left = [entry.name for entry in entries if entry.name.startswith(name + ".")]
+    for tmp_name in left:
+        with suppress(FileNotFoundError):
+            os.unlink(tmp_name, dir_fd=mailbox.tmp_fd)
 
 
 def is_in_cur(mailbox: Mailbox, name: str) -> bool:
@@ -181,7 +199,7 @@ class MaildirAgent:
         results: list[Result] = []
         for start in range(0, len(attempt.pending), BATCH):
             batch = attempt.pending[start : start + BATCH]
-            results += await asyncio.gather(*(self._deliver(attempt, index) for index in batch))
+            results += await gather_results(self._deliver(attempt, index) for index in batch)
         return tuple(results)
 
     def close(self) -> None:
@@ -236,8 +254,10 @@ class MaildirAgent:
         for is_last_try in (False, True):
             try:
                 with self._mailboxes.borrow(key, create=create) as mailbox:
-                    if attempt.is_repeat and is_in_cur(mailbox, name):
-                        return DELIVERED
+                    if attempt.is_repeat:
+                        remove_left_tmp_files(mailbox, name)
+                        if is_in_cur(mailbox, name):
+                            return DELIVERED
                     write_file(mailbox, name, _pieces(head, unit.content))
                     return DELIVERED
             except FileNotFoundError as error:

@@ -18,12 +18,11 @@ an agent that cannot be started is temporary: that is the server's fault, not th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from typing import TYPE_CHECKING
 
-from relevo.delivery.attempt import DELIVERED, Attempt, Result, permanent, temporary
+from relevo.delivery.attempt import DELIVERED, Attempt, Result, gather_results, permanent, temporary
 from relevo.delivery.commands import Command, CommandNotStarted, CommandRunner, Ended, describe_end
 from relevo.mail import Address, InvalidAddress, parse_address
 
@@ -79,8 +78,8 @@ class MdaAgent:
     async def attempt(self, attempt: Attempt) -> Sequence[Result]:
         if len(attempt.pending) == 1:
             return (await self._deliver(attempt.unit, attempt.recipients[0]),)
-        return await asyncio.gather(
-            *(self._deliver(attempt.unit, recipient) for recipient in attempt.recipients)
+        return await gather_results(
+            self._deliver(attempt.unit, recipient) for recipient in attempt.recipients
         )
 
     def close(self) -> None:

@@ -10,11 +10,10 @@ temporary; any other status is permanent.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from relevo.delivery.attempt import Attempt, Result, permanent, temporary
+from relevo.delivery.attempt import Attempt, Result, gather_results, permanent, temporary
 from relevo.delivery.commands import Command, CommandNotStarted, CommandRunner
 from relevo.delivery.line_ends import to_lf
 from relevo.delivery.mda import judge
@@ -37,8 +36,8 @@ class PipeAgent:
         self._runner = runner
 
     async def attempt(self, attempt: Attempt) -> Sequence[Result]:
-        return await asyncio.gather(
-            *(self._deliver(attempt.unit, recipient) for recipient in attempt.recipients)
+        return await gather_results(
+            self._deliver(attempt.unit, recipient) for recipient in attempt.recipients
         )
 
     def close(self) -> None:

@@ -37,6 +37,7 @@ class FakeStore:
         self.leases = 0
         self.released = 0
         self.gate: asyncio.Event | None = None  # finish waits for it
+        self.lease_gate: asyncio.Event | None = None  # lease waits for it
         self._changed = asyncio.Condition()
 
     async def add(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
@@ -70,6 +71,8 @@ class FakeStore:
 
     async def lease(self, *, now: float, limit: int) -> tuple[Unit, ...]:
         self.leases += 1
+        if self.lease_gate is not None:
+            await self.lease_gate.wait()
         if self.lease_failures:
             raise self.lease_failures.pop()
         due = sorted(

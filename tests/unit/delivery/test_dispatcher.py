@@ -596,3 +596,36 @@ def test_new_policy_serves_the_next_attempts_and_closes_the_old_agent(run: Runne
             assert not w.pipes.is_closed
 
     run(scenario())
+
+
+def test_units_leased_while_draining_are_released(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(is_running=False) as w:
+            w.store.lease_gate = asyncio.Event()
+            w.store.put(make_unit(), due=NOW)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(w.dispatcher.run())
+                while not w.store.leases:  # noqa: ASYNC110 - the store counts, it has no event
+                    await asyncio.sleep(0)
+                drained = group.create_task(w.dispatcher.drain(5))
+                await asyncio.sleep(0)
+                assert not drained.done()
+                w.store.lease_gate.set()
+            assert w.store.released == 1
+            assert w.local.attempts == []
+
+    run(scenario())
+
+
+def test_mail_log_that_fails_does_not_stop_delivery(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(limits=DispatchLimits(local_at_once=1)) as w:
+
+            def fail(event: Event) -> None:
+                raise OSError(28, "full")
+
+            w.dispatcher._journal = fail
+            w.take(make_unit(), make_unit(message_id="m2"))
+            await w.results(2)
+
+    run(scenario())

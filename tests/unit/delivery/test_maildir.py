@@ -219,7 +219,7 @@ def test_file_is_synced_then_renamed_then_the_directory_synced(
 ) -> None:
     deliver(run, root, make_unit())
     name = file_name(make_unit(), 0, "mx.d1.test")
-    assert steps[-3:] == [f"fsync tmp/{name}", "rename", "fsync ann/new"]
+    assert steps[-3:] == [f"fsync tmp/{name}.{os.getpid()}", "rename", "fsync ann/new"]
 
 
 def test_repeat_overwrites(run: Runner, root: Path) -> None:
@@ -251,11 +251,12 @@ def test_repeat_is_not_misled_by_a_name_that_only_begins_alike(run: Runner, root
     assert path.exists()
 
 
-def test_tmp_file_of_a_dead_attempt_is_replaced(run: Runner, root: Path) -> None:
+@pytest.mark.parametrize("pid", [1, os.getpid()])
+def test_tmp_file_of_a_dead_attempt_is_removed(run: Runner, root: Path, pid: int) -> None:
     deliver(run, root, make_unit())
     (path,) = files(root)
     path.unlink()
-    left = path.parent.parent / "tmp" / path.name
+    left = path.parent.parent / "tmp" / f"{path.name}.{pid}"
     left.write_bytes(b"half")
     (result,) = deliver(run, root, make_unit(), is_repeat=True)
     assert result.outcome is Outcome.DELIVERED
@@ -267,9 +268,8 @@ def test_link_planted_as_tmp_file_is_not_written_through(run: Runner, root: Path
     (path,) = files(root)
     victim = root / "victim"
     victim.write_text("precious")
-    (
-        path.parent.parent / "tmp" / file_name(make_unit(message_id="m2"), 0, "mx.d1.test")
-    ).symlink_to(victim)
+    name = file_name(make_unit(message_id="m2"), 0, "mx.d1.test")
+    (path.parent.parent / "tmp" / f"{name}.{os.getpid()}").symlink_to(victim)
     (result,) = deliver(run, root, make_unit(message_id="m2"))
     assert result.outcome is Outcome.DELIVERED
     assert victim.read_text() == "precious"
@@ -319,11 +319,11 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, call: str, number: int, *, on: str 
 @pytest.mark.parametrize(
     ("call", "number", "on", "status", "words"),
     [
-        ("write", errno.ENOSPC, "mx.d1.test", "4.3.1", "disk of the mailbox is full"),
-        ("write", errno.EDQUOT, "mx.d1.test", "4.2.2", "quota"),
-        ("write", errno.EIO, "mx.d1.test", "4.3.0", "Input/output error"),
-        ("fsync", errno.EIO, "mx.d1.test", "4.3.0", "Input/output error"),
-        ("fsync", errno.ENOSPC, "mx.d1.test", "4.3.1", "disk of the mailbox is full"),
+        ("write", errno.ENOSPC, f".{os.getpid()}", "4.3.1", "disk of the mailbox is full"),
+        ("write", errno.EDQUOT, f".{os.getpid()}", "4.2.2", "quota"),
+        ("write", errno.EIO, f".{os.getpid()}", "4.3.0", "Input/output error"),
+        ("fsync", errno.EIO, f".{os.getpid()}", "4.3.0", "Input/output error"),
+        ("fsync", errno.ENOSPC, f".{os.getpid()}", "4.3.1", "disk of the mailbox is full"),
         ("fsync", errno.EIO, "/new", "4.3.0", "Input/output error"),
     ],
 )
