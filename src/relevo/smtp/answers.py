@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from relevo.smtp.dialog import COUNTED_CODES
 from relevo.smtp.events import (
@@ -24,11 +24,15 @@ from relevo.smtp.events import (
 from relevo.smtp.extensions import capabilities
 from relevo.smtp.framing import DataReader
 from relevo.smtp.incoming import final_replies
-from relevo.smtp.replies import Fixed, Reply, clean, render_lines
+from relevo.smtp.replies import Fixed, Reply, clean, render, render_lines
 from relevo.smtp.states import Happening, Verb
 
 if TYPE_CHECKING:
     from relevo.smtp.dialog import Dialog
+
+_DATA_GO: Final = render(
+    Fixed.DATA_GO.value.code, Fixed.DATA_GO.value.enhanced, Fixed.DATA_GO.value.text
+)
 
 
 def take_question(dialog: Dialog) -> Event:
@@ -71,7 +75,7 @@ def start_body(dialog: Dialog, event: BodyStart) -> None:
     else:
         dialog.move(Verb.DATA)
         dialog.reading = DataReader(dialog.settings.max_size)
-        dialog.say(Fixed.DATA_GO.value)
+        dialog.output.append(_DATA_GO)
 
 
 def answer_message(dialog: Dialog, replies: list[Reply]) -> None:

@@ -58,15 +58,17 @@ class InputBuffer:
         self.skip(count)
         return data
 
-    def find_line_feed(self) -> int:
-        """Octets before the first LF, or -1; each octet is looked at once."""
-        found = self.octets.find(b"\n", max(self.start, self._searched))
-        if found < 0:
-            self._searched = len(self.octets)
-            return -1
-        self._searched = found
-        return found - self.start
+    def take_line(self) -> bytes | None:
+        """Remove and return the octets up to and with the first LF, None when there is none.
 
-    def starts_with(self, prefix: bytes) -> bool:
-        """Whether the first octets are `prefix`, in any case of ASCII letters."""
-        return self.octets[self.start : self.start + len(prefix)].upper() == prefix
+        Each octet is searched once, however many calls it takes.
+        """
+        octets, start = self.octets, self.start
+        end = octets.find(b"\n", max(start, self._searched)) + 1
+        if not end:
+            self._searched = len(octets)
+            return None
+        self.start = end
+        if end == len(octets):
+            self.clear()
+        return bytes(octets[start:end])

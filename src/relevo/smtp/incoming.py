@@ -35,20 +35,20 @@ _NOT_BETWEEN_CHUNKS: Final = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.AU
 
 def read_line(dialog: Dialog) -> bool:
     """Run one line: a command, or the answer to an AUTH challenge."""
-    buffer = dialog.buffer
-    length = buffer.find_line_feed()  # with its CR, when it has one
-    if (len(buffer) if length < 0 else length) > MAX_DRAINED:
-        verb = _label(buffer.take(32), dialog)
+    line = dialog.buffer.take_line()
+    received = len(dialog.buffer) if line is None else len(line) - 1  # a LF is not counted
+    if received > MAX_DRAINED:
+        verb = _label(line or dialog.buffer.take(32), dialog)
         dialog.violate(verb, Fixed.COMMAND_TOO_LONG, closes=True)
         return True
-    if length < 0:
+    if line is None:
         return False
-    line = buffer.take(length + 1)
-    if length == 0 or line.find(b"\r") != length - 1:
+    length = len(line) - 2
+    if length < 0 or line.find(b"\r") != length:
         dialog.violate(_label(line, dialog), Fixed.COMMAND_LINE_END, closes=True)
         return True
     line = line[:-2]
-    if len(line) > MAX_COMMAND and len(line) > _limit(line, dialog):
+    if length > MAX_COMMAND and length > _limit(line, dialog):
         verb = _label(line, dialog)
         if dialog.state is State.AUTH:
             dialog.move(Happening.AUTH_END)

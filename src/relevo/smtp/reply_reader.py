@@ -32,21 +32,15 @@ class ReplyReader:
         self._code = 0
         self._lines: list[str] = []
 
-    @property
-    def is_inside(self) -> bool:
-        """Whether a reply has begun and not ended."""
-        return bool(self._lines)
-
     def read(self, buffer: InputBuffer) -> ServerReply | FailureKind | None:
         """The next whole reply, None when more octets are needed, or what is wrong."""
         while True:
-            length = buffer.find_line_feed()
-            if (len(buffer) if length < 0 else length + 1) > MAX_REPLY_LINE:
+            line = buffer.take_line()
+            if (len(buffer) if line is None else len(line)) > MAX_REPLY_LINE:
                 return FailureKind.REPLY_TOO_LONG
-            if length < 0:
+            if line is None:
                 return None
-            line = buffer.take(length + 1)[:-1].removesuffix(b"\r")
-            match = _LINE.fullmatch(line)
+            match = _LINE.fullmatch(line[:-1].removesuffix(b"\r"))
             if match is None or (self._lines and int(match[1]) != self._code):
                 return FailureKind.MALFORMED_REPLY
             if len(self._lines) == MAX_REPLY_LINES:

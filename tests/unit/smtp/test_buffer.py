@@ -27,17 +27,17 @@ def test_octets_keep_their_order_over_any_pieces() -> None:
     assert len(buffer) == 0
 
 
-def test_a_line_feed_is_found_in_pieces() -> None:
+def test_lines_are_found_in_pieces() -> None:
     buffer = InputBuffer()
     buffer.append(b"ab")
-    assert buffer.find_line_feed() == -1
+    assert buffer.take_line() is None
     buffer.append(b"c\nd")
-    assert buffer.find_line_feed() == 3
-    assert buffer.find_line_feed() == 3
-    assert buffer.take(4) == b"abc\n"
-    assert buffer.find_line_feed() == -1
-    buffer.append(b"\n")
-    assert buffer.find_line_feed() == 1
+    assert buffer.take_line() == b"abc\n"
+    assert buffer.take_line() is None
+    buffer.append(b"\n\n")
+    assert buffer.take_line() == b"d\n"
+    assert buffer.take_line() == b"\n"
+    assert len(buffer) == 0
 
 
 def test_skipping_and_clearing() -> None:
@@ -56,7 +56,7 @@ def test_a_slow_sender_costs_linear_time() -> None:
         start = time.process_time()
         for _ in range(count):
             buffer.append(b"x")
-            buffer.find_line_feed()
+            buffer.take_line()
         return time.process_time() - start
 
     seconds(1000)

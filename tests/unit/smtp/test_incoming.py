@@ -222,6 +222,7 @@ def test_command_lines_at_and_over_the_limit(step: int) -> None:
 def test_a_line_without_end_closes_the_session(end: bytes) -> None:
     driver = Driver()
     assert driver.feed(b"x" * 65_537 + end) == [500]
+    assert driver.last_line.startswith(b"500 5.5.6 ")
     assert driver.session.is_closing
     assert driver.session.buffered == 0
     assert driver.violations[-1].closes
