@@ -212,3 +212,46 @@ def test_no_octets_raise_in_the_client(reads: list[bytes]) -> None:
     while client.next_event() is not None:
         pass
     assert client.is_closing
+
+
+SAYINGS = [
+    b"220 mx\r\n", b"250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n", b"250 ok\r\n", b"250-more\r\n",
+    b"354 go\r\n", b"550 5.1.1 no\r\n", b"421 bye\r\n", b"334 \r\n", b"235 in\r\n", b"503 what\r\n",
+    b"junk\r\n", b"250", b" ok\n", b"\r\n", b"x" * 5000,
+]  # fmt: skip
+
+
+def run_client(reads: list[bytes], *, chunks: bool) -> tuple[list[ClientEvent], bytes]:
+    """A shell that sends one message, then quits."""
+    client = ClientSession(ClientSettings(hello_name="cli", uses_chunking=chunks))
+    events: list[ClientEvent] = []
+    output = b""
+    for read in reads:
+        client.receive(read)
+        while (event := client.next_event()) is not None:
+            events.append(event)
+            match event:
+                case Greeted():
+                    client.hello()
+                case HelloAccepted():
+                    to = (OutgoingRecipient(Path("c", "d")), OutgoingRecipient(Path("e", "f")))
+                    client.send(Outgoing(Path("a", "b"), to, [b".x\r\n"]))
+                case Sent() if not client.is_closing:
+                    client.quit()
+                case _:
+                    pass
+            while piece := client.take_output():
+                output += piece
+        while piece := client.take_output():
+            output += piece
+    return events, output
+
+
+@given(st.lists(st.sampled_from(SAYINGS), max_size=12), st.booleans(), st.data())
+def test_replies_octet_by_octet_are_as_line_by_line(
+    sayings: list[bytes], chunks: bool, data: st.DataObject
+) -> None:
+    stream = (SAYINGS[0] + SAYINGS[1] if data.draw(st.booleans()) else b"") + b"".join(sayings)
+    lines = stream.splitlines(keepends=True)
+    octets = [stream[index : index + 1] for index in range(len(stream))]
+    assert run_client(octets, chunks=chunks) == run_client(lines, chunks=chunks)

@@ -15,7 +15,7 @@ from relevo.smtp.events import Event, Reset, Violation
 from relevo.smtp.framing import ChunkReader, DataReader
 from relevo.smtp.replies import Fixed, Reply, render
 from relevo.smtp.settings import SessionSettings
-from relevo.smtp.states import IN_TRANSACTION, NEXT, Happening, State, Step
+from relevo.smtp.states import IN_TRANSACTION, NEXT, Happening, Move, State
 
 # Syntax, sequence, unknown commands, failed AUTH. Refused recipients have a limit of their own.
 COUNTED_CODES: Final = frozenset({500, 501, 502, 503, 504, 535, 555})
@@ -51,12 +51,12 @@ class Dialog:
         self.events: deque[Event] = deque()
         self.awaiting: Event | None = None
 
-    def move(self, step: Step) -> None:
-        """Take an accepted step; the table has it, or we did wrong."""
-        self.state = NEXT[self.state][step]
+    def move(self, move: Move) -> None:
+        """Take an accepted move; the table has it, or we did wrong."""
+        self.state = NEXT[self.state][move]
 
-    def allows(self, step: Step) -> bool:
-        return step in NEXT[self.state]
+    def allows(self, move: Move) -> bool:
+        return move in NEXT[self.state]
 
     def say(self, reply: Reply) -> None:
         self.output.append(render(reply.code, reply.enhanced, reply.text))
@@ -99,7 +99,7 @@ class Dialog:
         return self.rejected_recipients > self.settings.max_rejected_recipients
 
     def end_transaction(self) -> None:
-        """The one way in which a transaction ends; the state is moved by the caller's step."""
+        """The one way in which a transaction ends; the state is moved by the caller."""
         self.accepted_recipients = 0
         self.is_binary = False
         self.has_refused = False

@@ -121,7 +121,7 @@ def render_lines(code: int, lines: list[str]) -> bytes:
 
 def clean(text: str) -> str:
     """`text` on one line, without control characters."""
-    return _UNSAFE.sub("", text)
+    return _UNSAFE.sub("", _LINE_END.sub(" ", text))
 
 
 def _wire_line(line: str) -> bytes:

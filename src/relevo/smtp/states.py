@@ -1,6 +1,6 @@
 """The order of SMTP as data: states, what moves between them, and the table of moves.
 
-Two rules. A step that a state does not list is out of sequence (503), whoever asks. A step moves
+Two rules. A move that a state does not list is out of sequence (503), whoever asks. A move changes
 the state only when it is accepted: a refused MAIL or RCPT leaves it as it was (RFC 5321 §4.1.4).
 
 A transaction is open in MAIL, RCPT, DATA and BDAT. Once octets of a message were asked for, each
@@ -69,17 +69,17 @@ class Happening(_Member):
     HANDSHAKE = "handshake done"
 
 
-Step = Verb | Happening
+Move = Verb | Happening
 
-_HELLO: Final[dict[Step, State]] = {
+_HELLO: Final[dict[Move, State]] = {
     Verb.HELO: State.READY,
     Verb.EHLO: State.READY,
     Verb.LHLO: State.READY,
 }
-_DROP: Final[dict[Step, State]] = {**_HELLO, Verb.RSET: State.READY}
-_TRANSACTION: Final[dict[Step, State]] = {**_DROP, Verb.MAIL: State.MAIL, Verb.STARTTLS: State.TLS}
+_DROP: Final[dict[Move, State]] = {**_HELLO, Verb.RSET: State.READY}
+_TRANSACTION: Final[dict[Move, State]] = {**_DROP, Verb.MAIL: State.MAIL, Verb.STARTTLS: State.TLS}
 
-NEXT: Final[Mapping[State, Mapping[Step, State]]] = {
+NEXT: Final[Mapping[State, Mapping[Move, State]]] = {
     State.START: {Happening.GREETING: State.GREETED},
     State.GREETED: {**_HELLO, Verb.RSET: State.GREETED, Verb.STARTTLS: State.TLS},
     State.READY: {**_TRANSACTION, Verb.AUTH: State.AUTH},
@@ -108,12 +108,12 @@ def mermaid() -> str:
     """The table as the text of a Mermaid state diagram, one arrow a pair of states."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.START.value}"]
     for state, moves in NEXT.items():
-        steps: dict[State, list[str]] = {}
-        for step, target in moves.items():
-            steps.setdefault(target, []).append(step.value)
+        names: dict[State, list[str]] = {}
+        for move, target in moves.items():
+            names.setdefault(target, []).append(move.value)
         lines += [
-            f"    {state.value} --> {target.value}: {', '.join(names)}"
-            for target, names in steps.items()
+            f"    {state.value} --> {target.value}: {', '.join(words)}"
+            for target, words in names.items()
         ]
     lines += [f"    {state.value} --> {State.CLOSED.value}: QUIT" for state in _quitting()]
     lines.append(f"    {State.CLOSED.value} --> [*]")

@@ -225,3 +225,12 @@ def test_the_deadline_follows_the_state() -> None:
     driver.feed(b"STARTTLS\r\n")
     assert isinstance(driver.events[-1], StartTls)
     assert driver.session.deadline() is Deadline.ANSWER, "the handshake is the shell's"
+
+
+def test_line_ends_in_the_text_for_a_hello_make_no_capabilities() -> None:
+    session = ServerSession(SETTINGS)
+    session.greet()
+    session.receive(b"EHLO c\r\n")
+    session.next_event()
+    session.reply(250, "", "hi\r\n250-XEVIL\nx")
+    assert b"250-mx.test hi 250-XEVIL x\r\n250-PIPELINING\r\n" in session.take_output()
