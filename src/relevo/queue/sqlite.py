@@ -213,9 +213,10 @@ class SqliteStore:
         if self._keeper is not None:
             self._keeper.stop()
             self._keeper = None
-        self._spool.close()
+        # In the order of who needs whom: the writer the pool, the pool the spool thread.
         self._writer.stop()
         self._pool.shutdown()
+        self._spool.close()
 
     async def _rows(self, message: NewMessage, *, is_leased: bool) -> NewRows:
         """A message as rows; large content gets its file here, durable already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -246,5 +247,62 @@ def test_value_that_cannot_be_written_hurts_its_caller_only(tmp_path: Path) -> N
             assert isinstance(answers[3], TypeError)
             assert await leased_ids(store) == {new.id for new in good}
             assert not store.is_suspended
+
+    run(check())
+
+
+@pytest.mark.parametrize("size", [20, 1000, 40_000], ids=["inline", "segment", "file"])
+def test_file_system_that_takes_no_more_octets(tmp_path: Path, size: int) -> None:
+    """For real, by a limit of the process: SQLite's own writes fail too."""
+
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            kept = message(random_octets(size))
+            await store.add(kept, lease=False)
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
+            try:
+                with pytest.raises(StoreFailed):
+                    await store.add(message(random_octets(size)), lease=False)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            await until(lambda: not store.is_suspended)
+            after = message(random_octets(size))
+            await store.add(after, lease=False)
+            assert await leased_ids(store) == {kept.id, after.id}
+
+    run(check())
+
+
+def test_close_while_adds_are_under_way_answers_them_all(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            tasks = [
+                asyncio.create_task(store.add(message(random_octets(size)), lease=False))
+                for size in (20, 1000, 40_000) * 10
+            ]
+            await asyncio.sleep(0)
+            await store.close()
+            async with asyncio.timeout(20):
+                answers = await asyncio.gather(*tasks, return_exceptions=True)
+        accepted = [answer for answer in answers if answer == ()]
+        assert all(answer == () or isinstance(answer, StoreFailed) for answer in answers)
+        async with opened(tmp_path) as store:
+            assert await store.waiting() == len(accepted)
+
+    run(check())
+
+
+def test_request_that_raises_does_not_end_the_thread(tmp_path: Path) -> None:
+    def wrong(connection: apsw.Connection) -> object:
+        raise ZeroDivisionError
+
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            for call in (store._look, store._call):
+                with pytest.raises(ZeroDivisionError):
+                    await call(wrong)
+            await store.add(message(), lease=False)
+            assert await store.waiting() == 1
 
     run(check())
