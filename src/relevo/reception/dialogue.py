@@ -246,7 +246,7 @@ class Dialogue:
 
     async def _store(self, message: NewMessage, transaction: Transaction) -> None:
         try:
-            units = await self._services.store.add(message, lease=True)
+            units = await self._services.store.add(message, lease=self._services.has_room())
         except StoreFailed as error:
             refusal = MessageRefused(answers.CANNOT_QUEUE, f"storing failed: {error}")
             self._refuse_message(refusal, transaction)

@@ -54,6 +54,7 @@ class Services:
     record: Callable[[Event], None]  # mail log, and history for what has no message
     log: Callable[[Event], None]  # mail log only: the history commits with the message
     take: Callable[[tuple[Unit, ...]], None]  # freshly accepted units, leased to this worker
+    has_room: Callable[[], bool]  # whether `take` wants units now; else they wait in the store
     new_id: Callable[[], MessageId]
     is_queue_full: Callable[[], bool]
     is_draining: bool = False

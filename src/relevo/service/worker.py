@@ -112,6 +112,7 @@ class Worker:
             record=self._record,
             log=self._log,
             take=self._dispatcher.take,
+            has_room=lambda: self._dispatcher.has_room,
             new_id=new_id,
             is_queue_full=lambda: self._is_queue_full,
         )

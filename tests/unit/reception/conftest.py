@@ -170,6 +170,7 @@ class Place:
             record=self.events.append,
             log=self.events.append,
             take=lambda _units: None,
+            has_room=lambda: True,
             new_id=new_id,
             is_queue_full=lambda: self.is_queue_full,
         )
