@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pwd
     from pathlib import Path
 
 LOCK_NAME = "relevo.lock"
@@ -27,11 +28,19 @@ class DataDirInUse(DataDirError):
 class DataDirLock:
     """Holds the data directory until closed or until the process and its workers end."""
 
-    def __init__(self, data_dir: Path) -> None:
-        """Take the lock. Raises DataDirInUse, DataDirError."""
+    def __init__(self, data_dir: Path, user: pwd.struct_passwd | None = None) -> None:
+        """Make the directory if need be and take the lock; `user` shall own what is made here.
+
+        Raises DataDirInUse, DataDirError.
+        """
         try:
+            is_new = not data_dir.exists()
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if user is not None:
+                os.fchown(self._fd, user.pw_uid, user.pw_gid)
+                if is_new:
+                    os.chown(data_dir, user.pw_uid, user.pw_gid)
         except OSError as error:
             raise DataDirError(
                 f"cannot use data directory {data_dir}: {error.strerror} "
@@ -51,13 +60,3 @@ class DataDirLock:
     def close(self) -> None:
         """Give it up."""
         os.close(self._fd)
-
-
-def prepare_for_user(data_dir: Path, uid: int, gid: int) -> None:
-    """As root: make the data directory for the service user. Raises DataDirError."""
-    try:
-        if not data_dir.exists():
-            data_dir.mkdir(mode=0o700, parents=True)
-            os.chown(data_dir, uid, gid)
-    except OSError as error:
-        raise DataDirError(f"cannot make data directory {data_dir}: {error.strerror}") from error

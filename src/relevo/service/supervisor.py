@@ -3,8 +3,8 @@
 It runs no event loop and opens no TLS context or database for longer than a call, so that a fork
 is always clean. Its loop waits for signals, for workers, and for questions on the control socket.
 
-Order at start: configuration → listeners (as root, if started so) → privileges dropped → data
-directory lock → database made → stale leases released → directory and certificates validated →
+Order at start: configuration → data directory locked → listeners opened → privileges dropped, if
+started as root → directory and certificates validated → database made, stale leases released →
 workers forked → `listeners.json` written once all are ready.
 """
 
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from relevo import __version__
 from relevo.config import ConfigErrors, Severity, check_local
+from relevo.delivery import InvalidPattern, parse_pattern
 from relevo.directory import DirectoryErrors, DirectoryWatcher
 from relevo.journal import Listening, MailLogUnavailable
 from relevo.queue import DatabaseError, create_database, release_all_owners, release_owner
@@ -34,7 +35,7 @@ from relevo.service import worker
 from relevo.service.certificates import CertificateError, Certificates
 from relevo.service.control import ControlSocket
 from relevo.service.counters import Counters
-from relevo.service.data_dir import DataDirError, DataDirLock, prepare_for_user
+from relevo.service.data_dir import DataDirError, DataDirLock
 from relevo.service.listeners import Listener, ListenFailed, open_listeners
 from relevo.service.logs import open_maillog, setup_logging
 
@@ -86,12 +87,13 @@ class Supervisor:
         config = self._config
         setup_logging(config)
         try:
+            user = _service_user(config)
+            self._lock = DataDirLock(config.data_dir, user)
             self._listeners = open_listeners(config, os.environ)
-            _drop_privileges(config)
-            self._lock = DataDirLock(config.data_dir)
+            _become(user)
+            self._watcher = _validate(config)
             create_database(config.data_dir)
             release_all_owners(config.data_dir)
-            self._watcher = _validate(config)
             self._control = ControlSocket(config.data_dir, self.answer)
         except (
             ListenFailed,
@@ -99,6 +101,7 @@ class Supervisor:
             DatabaseError,
             CertificateError,
             DirectoryErrors,
+            InvalidPattern,
             MailLogUnavailable,
         ) as error:
             raise StartFailed(str(error)) from error
@@ -278,7 +281,13 @@ class Supervisor:
         try:
             config = self._load_config()
             watcher = _validate(config)
-        except (ConfigErrors, CertificateError, DirectoryErrors, MailLogUnavailable) as error:
+        except (
+            ConfigErrors,
+            CertificateError,
+            DirectoryErrors,
+            InvalidPattern,
+            MailLogUnavailable,
+        ) as error:
             logger.error("reload refused, everything stays as it was: %s", error)  # noqa: TRY400
             return str(error).splitlines()
         self._config, self._watcher = config, watcher
@@ -351,7 +360,7 @@ class Supervisor:
 def _validate(config: Config) -> DirectoryWatcher:
     """Everything that a worker will read, read once; warnings are logged.
 
-    Raises ConfigErrors, DirectoryErrors, CertificateError, MailLogUnavailable.
+    Raises ConfigErrors, DirectoryErrors, CertificateError, InvalidPattern, MailLogUnavailable.
     """
     problems = check_local(config)
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
@@ -359,21 +368,28 @@ def _validate(config: Config) -> DirectoryWatcher:
         raise ConfigErrors(errors)
     for problem in (*config.warnings, *problems):
         logger.warning("%s", problem)
+    kind, _, pattern = config.delivery.local.partition(":")
+    if kind == "maildir":
+        parse_pattern(pattern)
     watcher = DirectoryWatcher(config)
     Certificates(config.config_dir / "certs").refresh()
     open_maillog(config, call_soon=None).close()
     return watcher
 
 
-def _drop_privileges(config: Config) -> None:
-    """As root with `server.user` set: become that user for good. Raises StartFailed."""
+def _service_user(config: Config) -> pwd.struct_passwd | None:
+    """Whom to become: `server.user` when started as root. Raises StartFailed."""
     if not config.server.user or os.geteuid() != 0:
-        return
+        return None
     try:
-        entry = pwd.getpwnam(config.server.user)
+        return pwd.getpwnam(config.server.user)
     except KeyError as error:
         raise StartFailed(f"server.user: there is no user {config.server.user!r}") from error
-    prepare_for_user(config.data_dir, entry.pw_uid, entry.pw_gid)
-    os.initgroups(entry.pw_name, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
+
+
+def _become(user: pwd.struct_passwd | None) -> None:
+    """Drop root's privileges for good."""
+    if user is not None:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
