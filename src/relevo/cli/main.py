@@ -1,8 +1,9 @@
-"""The `relevo` command and the table of its subcommands."""
+"""The `relevo` command, the table of its subcommands, and the one border for errors."""
 
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
@@ -10,12 +11,24 @@ from relevo import __version__
 
 # name → (module, attribute, one line of help): known without importing the module
 COMMANDS = {
+    "demo": ("relevo.cli.demo", "demo", "Try it out: a working server on this machine."),
     "serve": ("relevo.cli.serve", "serve", "Run the server in the foreground."),
+    "check": ("relevo.cli.check", "check", "Look for mistakes in a config directory."),
+    "config": ("relevo.cli.config", "config", "Show the configuration in force."),
+    "user": ("relevo.cli.user", "user", "Add, remove, list and verify users."),
+    "alias": ("relevo.cli.alias", "alias", "List aliases, and say where an address goes."),
+    "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry or drop them."),
+    "trace": ("relevo.cli.trace", "trace", "What happened to a message or an address."),
+    "status": ("relevo.cli.status", "status", "What the running server is doing."),
+    "reload": ("relevo.cli.reload", "reload", "Let the running server re-read its files."),
 }
 
 
-class _LazyGroup(click.Group):
-    """Imports a command's module only when the command is used: `--version` stays fast."""
+class LazyGroup(click.Group):
+    """Imports a command's module only when the command is used: `--version` stays fast.
+
+    It is also where every error of a command ends: as one message on stderr and an exit code.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -35,8 +48,20 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the border: nobody gets to see a traceback
+            from relevo.cli.failures import explain  # noqa: PLC0415 - only when it is needed
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+            failure = explain(error)
+            click.echo(f"relevo: {failure.text}", err=True)
+            ctx.exit(failure.exit_code)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="relevo", message="%(prog)s %(version)s")
 def main() -> None:
     """relevo: a mail server that is programmed at every stage."""

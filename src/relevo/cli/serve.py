@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from relevo.cli.options import EXIT_CONFIG, config_dir_option, set_option
-from relevo.config import ConfigErrors, load
-from relevo.service.supervisor import StartFailed, Supervisor
-
-if TYPE_CHECKING:
-    from relevo.config import Config
+from relevo.cli.options import config_dir_option, load_config, set_option
+from relevo.service.supervisor import Supervisor
 
 
 @click.command()
@@ -31,13 +27,4 @@ def serve(config_dir: Path, overrides: tuple[str, ...]) -> None:
       relevo serve --config-dir /etc/chasquid
       relevo serve --set listen.smtp=127.0.0.1:2525 --set log.level=debug
     """
-
-    def load_config() -> Config:
-        return load(config_dir, overrides)
-
-    try:
-        code = Supervisor(load_config).run()
-    except (ConfigErrors, StartFailed) as error:
-        click.echo(f"relevo: {error}", err=True)
-        sys.exit(EXIT_CONFIG)
-    sys.exit(code)
+    sys.exit(Supervisor(partial(load_config, config_dir, overrides)).run())
