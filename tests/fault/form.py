@@ -1,0 +1,25 @@
+"""Short or full: how long the suites run. `make faults` sets RELEVO_FAULTS=full."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How much is done; counts decide, never the time."""
+
+    is_full: bool
+    kills: int
+    kills_a_round: int  # then everything is delivered and compared
+    least_rate: float  # messages/s just before a kill for it to count; 0: any
+    cuts: int  # positions, each replayed in every mode
+    cut_messages: int
+
+
+SHORT = Form(is_full=False, kills=20, kills_a_round=20, least_rate=0.0, cuts=2, cut_messages=1500)
+FULL = Form(is_full=True, kills=500, kills_a_round=25, least_rate=500.0, cuts=30, cut_messages=6000)
+
+FORM = FULL if os.environ.get("RELEVO_FAULTS") == "full" else SHORT
+LEAST_UNFINISHED = 100  # units in the queue for a kill to count
