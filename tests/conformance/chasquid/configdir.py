@@ -6,18 +6,13 @@ and rx (receive only), and an MDA that records its arguments and its input.
 
 from __future__ import annotations
 
-import datetime as dt
-import functools
 import shlex
 import socket
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from harness.certificates import write_certificate
+from harness.waiting import WaitedInVain, wait_for
 
 DOMAIN = "d1.test"
 USERS = {
@@ -70,31 +65,6 @@ def free_address() -> tuple[str, int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return "127.0.0.1", int(probe.getsockname()[1])
-
-
-@functools.cache
-def certificate(name: str) -> tuple[bytes, bytes]:
-    """A self-signed certificate and its key, PEM."""
-    private_key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(private_key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(private_key, hashes.SHA256())
-    )
-    key_pem = private_key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return built.public_bytes(serialization.Encoding.PEM), key_pem
 
 
 def users_file(users: dict[str, str]) -> str:
@@ -179,11 +149,7 @@ class ConfigDir:
         (self.path / "domains" / domain / "aliases").write_bytes(data)
 
     def add_certificate(self, name: str) -> None:
-        folder = self.path / "certs" / name
-        folder.mkdir(parents=True)
-        chain, private_key = certificate(name)
-        (folder / "fullchain.pem").write_bytes(chain)
-        (folder / "privkey.pem").write_bytes(private_key)
+        write_certificate(self.path / "certs" / name, name)
 
     def order(self, recipient: str, shell: str) -> None:
         """What the MDA does for a recipient after it has recorded the call: `exit 75`."""
@@ -207,13 +173,12 @@ class ConfigDir:
         self, count: int, marker: bytes, *, timeout: float = 10
     ) -> list[Delivery]:
         """The first moment with at least `count` records of the marker; fails at the timeout."""
-        deadline = time.monotonic() + timeout
-        while len(found := self.deliveries(marker)) < count:
-            assert time.monotonic() < deadline, (
-                f"{len(found)} of {count} deliveries of {marker!r} after {timeout} s"
-            )
-            time.sleep(0.01)
-        return found
+        wait_for(
+            lambda: len(self.deliveries(marker)) >= count,
+            timeout_s=timeout,
+            what=f"{count} deliveries of {marker!r}",
+        )
+        return self.deliveries(marker)
 
     def log_lines(self, *words: str) -> list[str]:
         """Lines of the mail log that contain all of the words."""
@@ -224,11 +189,9 @@ class ConfigDir:
 
     def wait_for_log(self, *words: str, count: int = 1, timeout: float = 10) -> list[str]:
         """The first moment with `count` such lines in the mail log; fails at the timeout."""
-        deadline = time.monotonic() + timeout
-        while len(lines := self.log_lines(*words)) < count:
-            assert time.monotonic() < deadline, (
-                f"{len(lines)} of {count} lines with {words} after {timeout} s in:\n"
-                + "\n".join(self.log_lines()[-20:])
-            )
-            time.sleep(0.01)
-        return lines
+        try:
+            wait_for(lambda: len(self.log_lines(*words)) >= count, timeout_s=timeout)
+        except WaitedInVain:
+            found = "\n".join(self.log_lines()[-20:])
+            raise AssertionError(f"no {count} lines with {words} in:\n{found}") from None
+        return self.log_lines(*words)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import socket
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+from harness.certificates import client_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,10 +80,7 @@ class Client:
         self._socket.close()
 
     def _wrap(self) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # the test certificate is self-signed
-        self._socket = context.wrap_socket(self._socket, suppress_ragged_eofs=True)
+        self._socket = client_context().wrap_socket(self._socket)
 
     # bytes and replies
 

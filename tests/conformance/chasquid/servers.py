@@ -15,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from conformance.chasquid.dialogue import Client, Closed, Silence
 from harness.debian import program
+from harness.waiting import WaitedInVain, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -165,16 +165,14 @@ class Server:
             raise
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._is_ready():
+        def is_ready() -> bool:
             status = process.poll()
             if status is not None:
                 self._process = None
                 raise StartRefused(status, self.output)
-            assert time.monotonic() < deadline, (
-                f"not ready after {START_TIMEOUT_S} s:\n{self.output}"
-            )
-            time.sleep(0.01)
+            return self._is_ready()
+
+        wait_for(is_ready, timeout_s=START_TIMEOUT_S, what=f"{self.column.value} to be ready")
 
     @property
     def _ready_file(self) -> Path:
@@ -197,7 +195,7 @@ class Server:
                 return True
 
     def stop(self) -> None:
-        """TERM, and KILL for the whole session when that is not enough."""
+        """TERM, and then KILL for whatever is left of its process group (a running MDA)."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -205,10 +203,11 @@ class Server:
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running {STOP_TIMEOUT_S} s after TERM") from None
+        finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise AssertionError(f"still running {STOP_TIMEOUT_S} s after TERM") from None
 
     def restart(self) -> None:
         self.stop()
@@ -235,10 +234,10 @@ class Server:
 
     def wait_for_output(self, pattern: str, *, timeout: float = 10) -> None:
         """Until the server has printed what the regular expression describes."""
-        deadline = time.monotonic() + timeout
-        while not re.search(pattern, self.output):
-            assert time.monotonic() < deadline, f"no {pattern} in {timeout} s in:\n{self.output}"
-            time.sleep(0.02)
+        try:
+            wait_for(lambda: re.search(pattern, self.output), timeout_s=timeout)
+        except WaitedInVain:
+            raise AssertionError(f"{pattern} is not in:\n{self.output}") from None
 
     # talking to it
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.chasquid.configdir import USERS, ConfigDir, Domain
+from conformance.chasquid.configdir import USERS, ConfigDir, Delivery, Domain
 from conformance.chasquid.servers import Column, Server, Settings, running
 from conformance.chasquid.stores import make_older, waiting_recipients
+from harness.waiting import wait_for
 from relevo.queue import open_reader
 
 if TYPE_CHECKING:
@@ -65,16 +66,18 @@ def send(server: Server, *recipients: str, sender: str = LOCAL_SENDER, size: int
     return marker
 
 
+def is_report(delivery: Delivery) -> bool:
+    return b"X-Failed-Recipients:" in delivery.message
+
+
 def dsn_of(server: Server, marker: bytes) -> EmailMessage:
     """The report about a message: it comes to the sender and has the original attached."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        for delivery in server.config.deliveries(marker):
-            if b"X-Failed-Recipients:" in delivery.message:
-                assert delivery.arguments[1] == "<>"
-                return email.message_from_bytes(delivery.content, policy=email.policy.SMTP)
-        time.sleep(0.02)
-    raise AssertionError(f"no DSN; mail log:\n{chr(10).join(server.config.log_lines()[-10:])}")
+    delivery = wait_for(
+        lambda: next((d for d in server.config.deliveries(marker) if is_report(d)), None),
+        what="a DSN",
+    )
+    assert delivery.arguments[1] == "<>"
+    return email.message_from_bytes(delivery.content, policy=email.policy.SMTP)
 
 
 def unique_sender() -> str:
@@ -260,10 +263,7 @@ def test_nothing_of_a_delivered_message_is_left(start: StartServer) -> None:
     with open_reader(server.config.data_dir) as reader:
         counts = reader.counts()
         assert (counts.messages, counts.units) == (0, 0)
-        deadline = time.monotonic() + 15
-        while reader.counts().events:
-            assert time.monotonic() < deadline, "history outlives its retention"
-            time.sleep(0.1)
+        wait_for(lambda: not reader.counts().events, what="the end of its history")
 
 
 @pytest.mark.case("Q6")
