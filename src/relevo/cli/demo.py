@@ -16,7 +16,6 @@ import click
 from relevo.cli.demo_site import ADDRESS, DemoSite, prepare
 from relevo.cli.first_mail import Login, send_line, submit_line
 from relevo.cli.options import load_config, set_option
-from relevo.service.data_dir import DataDirLock
 from relevo.service.listeners import ListenFailed
 from relevo.service.supervisor import StartFailed, Supervisor
 
@@ -63,7 +62,6 @@ def demo(
       relevo demo --smtp-port 2526
       relevo demo --data /tmp/try
     """
-    _hold_alone(folder)
     site = prepare(folder)
     ports = zip(_OPTIONS, (smtp_port, submission_port, submission_tls_port), strict=True)
     settings = [f"{key}=127.0.0.1:{port}" for key, port in ports if port is not None]
@@ -76,14 +74,6 @@ def demo(
         raise _with_option(error, load()) from error
     click.echo(f"\nStopped. Mail and password stay in {folder}.")
     sys.exit(code)
-
-
-def _hold_alone(folder: Path) -> None:
-    """Fail early, before files are made and ports tried, when another one runs on the data.
-
-    Raises DataDirInUse, which names the process.
-    """
-    DataDirLock(folder / "data").close()
 
 
 def _with_option(error: StartFailed, config: Config) -> StartFailed:

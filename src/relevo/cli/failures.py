@@ -11,11 +11,12 @@ import traceback
 from dataclasses import dataclass
 
 from relevo.cli.options import EXIT_CONFIG, EXIT_FAULT, EXIT_NO, EXIT_NOT_RUNNING, EXIT_USAGE
+from relevo.cli.queue_choice import NotWaiting
 from relevo.config import ConfigErrors
 from relevo.directory import DirectoryErrors, FileError
 from relevo.journal import MailLogUnavailable
 from relevo.mail import InvalidAddress
-from relevo.queue import DatabaseError
+from relevo.queue import ContentDamaged, DatabaseError
 from relevo.service.control import NotRunning
 from relevo.service.data_dir import DataDirError
 from relevo.service.supervisor import StartFailed
@@ -31,6 +32,8 @@ _EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (DatabaseError, EXIT_CONFIG),
     (MailLogUnavailable, EXIT_CONFIG),
     (InvalidAddress, EXIT_USAGE),
+    (NotWaiting, EXIT_NO),
+    (ContentDamaged, EXIT_CONFIG),
     (TimeoutError, EXIT_NO),
 )
 
@@ -49,6 +52,9 @@ def explain(error: Exception) -> Failure:
         if isinstance(error, kind):
             return Failure(str(error), code)
     match error:
+        case NotRunning() if isinstance(error.__cause__, PermissionError):
+            text = f"{error.__cause__.strerror}: ask as root or as the user of the server"
+            return Failure(text, EXIT_CONFIG)
         case NotRunning():
             return Failure(f"{error}; start one with `relevo serve`", EXIT_NOT_RUNNING)
         case OSError(strerror=str(), filename=str() | bytes() | os.PathLike()):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import click
 
 from relevo.authn import InvalidIdentity, make_credential, parse_identity, verify
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
-from relevo.config import find_domains
+from relevo.config import Config, find_domains
 from relevo.config.layout import domains_dir
 from relevo.directory import FileError, FileProblem
 from relevo.directory.users import Credential, Denied, Plain, Scrypt, parse_users
@@ -24,20 +26,15 @@ password_option = click.option(
 )
 
 
-class UserAddress(click.ParamType):
+def _identity(_context: click.Context, _parameter: click.Parameter, value: str) -> Address:
     """`user@domain` in its normal form."""
+    try:
+        return parse_identity(value)
+    except InvalidIdentity as error:
+        raise click.BadParameter(f"{value!r}: {error}") from error
 
-    name = "user@domain"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Address:
-        if isinstance(value, Address):
-            return value
-        try:
-            return parse_identity(str(value))
-        except InvalidIdentity as error:
-            self.fail(f"{value!r}: {error}", param, ctx)
+address_argument = click.argument("address", metavar="USER@DOMAIN", callback=_identity)
 
 
 @click.group()
@@ -49,7 +46,7 @@ def user() -> None:
 
 
 @user.command()
-@click.argument("address", type=UserAddress(), metavar="USER@DOMAIN")
+@address_argument
 @password_option
 @click.option("--receive-only", is_flag=True, help="A user who gets mail but can never log in.")
 @config_dir_option
@@ -74,7 +71,7 @@ def add(
     """
     if receive_only and password_stdin:
         raise click.UsageError("--receive-only takes no password: leave --password-stdin out")
-    load_config(config_dir, overrides)
+    config = load_config(config_dir, overrides)
     credential: Credential = Denied()
     if not receive_only:
         credential = make_credential(_read_password(from_stdin=password_stdin, confirm=True))
@@ -82,13 +79,17 @@ def add(
     if folder is None:
         folder = domains_dir(config_dir) / address.domain
         folder.mkdir(parents=True)
+        _give_to_server(folder, config)
         click.echo(f"made the domain {address.domain} ({folder})")
+    is_new_file = not (folder / "users").exists()
     is_new = set_user(folder / "users", address.local, credential)
+    if is_new_file:
+        _give_to_server(folder / "users", config)
     click.echo(f"{'added' if is_new else 'changed'} {address.plain}")
 
 
 @user.command()
-@click.argument("address", type=UserAddress(), metavar="USER@DOMAIN")
+@address_argument
 @config_dir_option
 @set_option
 def remove(address: Address, config_dir: Path, overrides: tuple[str, ...]) -> None:
@@ -142,7 +143,7 @@ def list_users(
 
 
 @user.command("verify")
-@click.argument("address", type=UserAddress(), metavar="USER@DOMAIN")
+@address_argument
 @password_option
 @config_dir_option
 @set_option
@@ -179,6 +180,21 @@ def _scheme(credential: Credential) -> str:
             return "denied"
 
 
+def _give_to_server(path: Path, config: Config) -> None:
+    """What root has made must be readable by the user that the server becomes.
+
+    That is `server.user`, else the owner of the domains folder.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        entry = pwd.getpwnam(config.server.user)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+    except KeyError:
+        folder = domains_dir(config.config_dir).stat()
+        os.chown(path, folder.st_uid, folder.st_gid)
+
+
 def _folder(config_dir: Path, domain: str) -> Path | None:
     """Of a domain that exists. Its name may be written in another form than the normal one."""
     return next((one.path for one in find_domains(config_dir)[0] if one.name == domain), None)
@@ -198,7 +214,7 @@ def _read_users(path: Path) -> dict[str, Credential]:
 def _read_password(*, from_stdin: bool, confirm: bool) -> bytes:
     """A password of at least one octet."""
     if from_stdin:
-        line = click.get_binary_stream("stdin").readline(_MAX_PASSWORD + 2)
+        line: bytes = sys.stdin.buffer.readline(_MAX_PASSWORD + 2)
         password = line.rstrip(b"\r\n")
         if not password:
             raise click.UsageError("standard input has no password in its first line")

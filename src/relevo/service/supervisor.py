@@ -301,6 +301,9 @@ class Supervisor:
             return {"problems": self.reload()}
         if request == "status":
             return self.status()
+        if request == "wake":
+            self._signal_workers(signal.SIGUSR1)
+            return {}
         return {"error": f"unknown request {request[:40]!r}"}
 
     def status(self) -> dict[str, object]:

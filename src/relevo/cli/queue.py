@@ -1,0 +1,199 @@
+"""`relevo queue`: waiting messages, seen and changed by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from relevo.cli import queue_text
+from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
+from relevo.cli.phrases import count
+from relevo.cli.queue_choice import Choice, choosing
+from relevo.queue import QueueReader, open_reader
+from relevo.queue.store import Summary
+from relevo.service.control import NotRunning, ask
+
+ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Only say which messages it would be."
+)
+
+
+@click.group()
+def queue() -> None:
+    """Look at waiting messages, retry or drop them, with and without a running server."""
+
+
+@queue.command("list")
+@choosing
+@json_option
+@config_dir_option
+@set_option
+def list_messages(
+    choice: Choice, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
+) -> None:
+    r"""List waiting messages, oldest first: id, age, size, sender, recipients.
+
+    \b
+    Examples:
+      relevo queue list
+      relevo queue list --older-than 2h --error 'connection refused'
+      relevo queue list --recipient ada@example.org --json
+    """
+    with open_reader(load_config(config_dir, overrides).data_dir) as reader:
+        found = choice.find(reader)
+    if as_json:
+        entries = [queue_text.as_plain(summary) for summary in found]
+        click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+        return
+    now = time.time()
+    for summary in found:
+        click.echo("\n".join(queue_text.lines(summary, now)))
+    click.echo(f"{count(len(found), 'message')}", err=True)
+
+
+@queue.command()
+@click.argument("identity", metavar="ID")
+@click.option("--content", is_flag=True, help="Print the message itself, as it is stored.")
+@json_option
+@config_dir_option
+@set_option
+def show(
+    identity: str, content: bool, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
+) -> None:
+    r"""Show a waiting message: envelope, recipients, last errors. Exit code 1 if there is none.
+
+    \b
+    Examples:
+      relevo queue show 1m87pd87mcf62yrr1xxx
+      relevo queue show --content 1m87pd87mcf62yrr1xxx | less
+    """
+    with open_reader(load_config(config_dir, overrides).data_dir) as reader:
+        summary = reader.message(identity.lower())
+        if summary is None:
+            _refuse(f"{identity} is not in the queue; `relevo trace {identity}` tells its past")
+        if content:
+            _print_content(reader, summary)
+        elif as_json:
+            entry = queue_text.as_plain(summary)
+            click.echo(json.dumps(entry, indent=2, ensure_ascii=False))
+        else:
+            click.echo("\n".join(queue_text.details(summary, time.time())))
+
+
+@queue.command()
+@ids_argument
+@click.option("--all", "everything", is_flag=True, help="All waiting messages.")
+@choosing
+@dry_run_option
+@config_dir_option
+@set_option
+def retry(
+    choice: Choice,
+    everything: bool,
+    dry_run: bool,
+    config_dir: Path,
+    overrides: tuple[str, ...],
+) -> None:
+    r"""Try waiting messages again now, instead of at their next time.
+
+    \b
+    Examples:
+      relevo queue retry 1m87pd87mcf62yrr1xxx
+      relevo queue retry --error 'connection refused' --dry-run
+      relevo queue retry --all
+    """
+    data_dir = load_config(config_dir, overrides).data_dir
+    with open_reader(data_dir) as reader:
+        found = _chosen(choice, reader, everything=everything)
+        if dry_run:
+            _say_which(found, "would be retried")
+            return
+        number = reader.retry(one.id for one in found)
+    _wake(data_dir)
+    click.echo(f"{count(number, 'message')} made due now")
+
+
+@queue.command()
+@ids_argument
+@click.option("--all", "everything", is_flag=True, help="All waiting messages.")
+@choosing
+@dry_run_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_dir_option
+@set_option
+def drop(
+    choice: Choice,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    config_dir: Path,
+    overrides: tuple[str, ...],
+) -> None:
+    r"""Remove waiting messages for good; neither sender nor recipients are told.
+
+    Shows them and asks first.
+
+    \b
+    Examples:
+      relevo queue drop 1m87pd87mcf62yrr1xxx
+      relevo queue drop --sender spammer@example.org --dry-run
+      relevo queue drop --older-than 4d --yes
+    """
+    data_dir = load_config(config_dir, overrides).data_dir
+    with open_reader(data_dir) as reader:
+        found = _chosen(choice, reader, everything=everything)
+        if dry_run:
+            _say_which(found, "would be dropped")
+            return
+        if not yes:
+            _say_which(found, "to be dropped")
+            click.confirm("Drop for good?", abort=True, err=True)
+        number = reader.drop(one.id for one in found)
+    _wake(data_dir)
+    click.echo(f"{count(number, 'message')} dropped")
+
+
+def _chosen(choice: Choice, reader: QueueReader, *, everything: bool) -> list[Summary]:
+    """At least one message; all of the queue only when that was said."""
+    if choice.is_everything and not everything:
+        raise click.UsageError("name messages by id or by filters, or say --all")
+    if everything and not choice.is_everything:
+        raise click.UsageError("--all goes without ids and filters")
+    found = choice.find(reader)
+    if not found:
+        _refuse("no waiting message is meant")
+    return found
+
+
+def _refuse(text: str) -> NoReturn:
+    click.echo(f"relevo: {text}", err=True)
+    sys.exit(EXIT_NO)
+
+
+def _say_which(found: list[Summary], what: str) -> None:
+    now = time.time()
+    for summary in found:
+        click.echo(queue_text.one_line(summary, now))
+    click.echo(f"{count(len(found), 'message')} {what}")
+
+
+def _print_content(reader: QueueReader, summary: Summary) -> None:
+    content = reader.content(summary.id)
+    if content is None:
+        _refuse(f"{summary.id} is no longer in the queue")
+    for chunk in content.chunks():
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+def _wake(data_dir: Path) -> None:
+    """A running server looks at the queue now; one that starts later does so anyway."""
+    with contextlib.suppress(NotRunning):
+        ask(data_dir, "wake")

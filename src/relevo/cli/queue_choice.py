@@ -1,0 +1,124 @@
+"""Which waiting messages a command of `relevo queue` is about: ids or filters."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import click
+
+from relevo.config.units import parse_duration
+from relevo.mail import InvalidAddress, parse_address
+from relevo.queue import MessageFilter, QueueReader, UnitState
+from relevo.queue.store import Summary
+
+
+class NotWaiting(Exception):
+    """Messages that were named but are not in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The messages named, if any are, of them those that fit every filter."""
+
+    ids: tuple[str, ...]
+    filter: MessageFilter
+    error: str  # part of a recipient's last error
+
+    @property
+    def is_everything(self) -> bool:
+        return not self.ids and not self.error and self.filter == MessageFilter()
+
+    def find(self, reader: QueueReader) -> list[Summary]:
+        """Oldest first, or in the order of the ids. Raises NotWaiting."""
+        if not self.ids:
+            return [one for one in reader.messages(self.filter) if self._has_error(one)]
+        found: list[Summary] = []
+        missing: list[str] = []
+        for identity in self.ids:
+            summary = reader.message(identity.lower())
+            if summary is None:
+                missing.append(identity)
+            elif self.filter.matches(summary) and self._has_error(summary):
+                found.append(summary)
+        if missing:
+            raise NotWaiting(f"not in the queue: {', '.join(missing)}")
+        return found
+
+    def _has_error(self, summary: Summary) -> bool:
+        wanted = self.error.lower()
+        return not wanted or any(
+            wanted in recipient.detail.lower()
+            for _, _, _, recipients in summary.units
+            for recipient in recipients
+        )
+
+
+def choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the filter options; it gets one `choice` for them, and for `ids` if it has."""
+
+    @functools.wraps(command)
+    def with_choice(
+        *,
+        sender: str | None,
+        recipient: str | None,
+        older_than: float | None,
+        state: str | None,
+        error: str,
+        ids: Sequence[str] = (),
+        **others: object,
+    ) -> None:
+        wanted = MessageFilter(
+            reverse_path=sender,
+            recipient=recipient,
+            created_before=None if older_than is None else time.time() - older_than,
+            state=None if state is None else UnitState(state),
+        )
+        command(choice=Choice(tuple(ids), wanted, error), **others)
+
+    chosen: Callable[..., None] = with_choice
+    for option in reversed(_OPTIONS):
+        chosen = option(chosen)
+    return chosen
+
+
+def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """As the queue writes it; what is no address (a pipe's command) as it stands."""
+    if value is None or value == "<>":
+        return value and ""
+    try:
+        return str(parse_address(value))
+    except InvalidAddress:
+        return value
+
+
+def _seconds(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> float | None:
+    if value is None:
+        return None
+    try:
+        return parse_duration(value).total_seconds()
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write for example 30m or 2d") from error
+
+
+_OPTIONS = (
+    click.option(
+        "--sender", metavar="ADDRESS", callback=_address, help="With this reverse-path, or <>."
+    ),
+    click.option("--recipient", metavar="ADDRESS", callback=_address, help="With this recipient."),
+    click.option(
+        "--older-than", metavar="DURATION", callback=_seconds, help="Older than e.g. 30m or 2d."
+    ),
+    click.option(
+        "--state",
+        type=click.Choice([state.value for state in UnitState]),
+        help="Waiting for the next try, or leased: being tried now.",
+    ),
+    click.option(
+        "--error", metavar="TEXT", default="", help="With this text in a recipient's last error."
+    ),
+)

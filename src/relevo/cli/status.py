@@ -1,0 +1,82 @@
+"""`relevo status`: what the running server says about itself."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relevo.cli.options import config_dir_option, json_option, load_config, set_option
+from relevo.cli.phrases import count, span
+from relevo.queue import Counts, DatabaseError, open_reader
+from relevo.service.control import ask
+
+
+@click.command()
+@json_option
+@config_dir_option
+@set_option
+def status(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
+    r"""What the running server is doing: processes, listeners, counters, problems.
+
+    Counters count since the start of the server. Exit code 4 when none is running.
+
+    \b
+    Examples:
+      relevo status
+      relevo status --json
+    """
+    data_dir = load_config(config_dir, overrides).data_dir
+    answer = ask(data_dir, "status")
+    counts: Counts | None = None
+    with contextlib.suppress(DatabaseError), open_reader(data_dir) as reader:
+        counts = reader.counts()
+    if as_json:
+        queue = counts and {
+            "messages": counts.messages,
+            "units": counts.units,
+            "leased": counts.leased,
+            "next_due": counts.next_due,
+        }
+        click.echo(json.dumps({**answer, "queue": queue}, indent=2, ensure_ascii=False))
+        return
+    click.echo("\n".join((*_server(answer), _queue(counts), *_counters(answer))))
+
+
+def _server(answer: dict[str, Any]) -> list[str]:
+    lines = [
+        f"relevo {answer['version']}, process {answer['pid']}, up {span(answer['uptime'])}",
+        f"data in {os.fspath(answer['data_dir'])}",
+    ]
+    for key, addresses in answer["listeners"].items():
+        lines += [f"listening: {address} ({key})" for address in addresses]
+    for worker in answer["workers"]:
+        state = "ready" if worker["ready"] else "starting"
+        restarts = f", {count(worker['restarts'], 'restart')}" if worker["restarts"] else ""
+        lines.append(f"worker: process {worker['pid']}, {state}{restarts}")
+    lines.append(f"connections: {answer['connections']}")
+    problems = [f"problem: {problem}" for problem in answer["problems"]]
+    return lines + (problems or ["problems: none"])
+
+
+def _queue(counts: Counts | None) -> str:
+    if counts is None:
+        return "queue: cannot be read"
+    text = f"queue: {count(counts.messages, 'message')}, {counts.leased} being delivered"
+    if counts.next_due is None:
+        return text
+    wait = counts.next_due - time.time()
+    return f"{text}, next try {'now' if wait <= 0 else f'in {span(wait)}'}"
+
+
+def _counters(answer: dict[str, Any]) -> list[str]:
+    return [
+        f"{name.replace('_', ' ')}: {value}"
+        for name, value in answer["counters"].items()
+        if name != "loop_lag_us" or value
+    ]
