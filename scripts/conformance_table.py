@@ -1,9 +1,9 @@
 """Runs every dialogue on relevo and on the installed chasquid and prints a verdict for each row.
 
-    .venv/bin/python scripts/conformance_table.py [--wrong] [pytest arguments]
+    .venv/bin/python scripts/conformance_table.py [--all] [pytest arguments]
 
 Exits with 1 when a row of tests/conformance/chasquid/cases.toml is not as its kind says;
-`--wrong` lists only such rows.
+`--all` lists the rows that are right too.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def run(arguments: list[str]) -> list[Outcome]:
         return outcomes
 
 
-def print_table(rows: list[Row], *, only_wrong: bool) -> None:
+def print_table(rows: list[Row], *, everything: bool) -> None:
     print(f"\n{'row':5} {'kind':4} {'relevo':8} {'chasquid':8} verdict")
     for row in rows:
         complaint = row.complaint()
-        if only_wrong and not complaint:
+        if not complaint and not everything:
             continue
         verdict = f"WRONG  {complaint}" if complaint else f"ok     {row.remark()}"
         print(
@@ -72,10 +72,10 @@ def print_summary(rows: list[Row]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--wrong", action="store_true", help="list only rows that are wrong")
+    parser.add_argument("--all", action="store_true", help="list the rows that are right too")
     options, arguments = parser.parse_known_args()
     rows = judge(cases.load(), run(arguments))
-    print_table(rows, only_wrong=options.wrong)
+    print_table(rows, everything=options.all)
     print_summary(rows)
     wrong = [row for row in rows if row.complaint()]
     print(f"{len(rows) - len(wrong)} rows right, {len(wrong)} wrong")
