@@ -1,0 +1,25 @@
+"""DNS: a stub resolver with cache, single flight and deadlines; look-ups give values, not policy.
+
+Importing it opens nothing. Names are looked up as A-labels; every answer is checked to be the
+answer to its question. Look-ups have three outcomes: found, absent (both an Answer), and DnsFailed.
+"""
+
+from relevo.dns.answers import Answer, DnsFailed, DnsLookups, MailExchange, Outcome
+from relevo.dns.names import BadName, ask_name
+from relevo.dns.resolver import Resolver
+from relevo.dns.servers import BadServer, NameServer, parse_server, system_servers
+
+__all__ = [
+    "Answer",
+    "BadName",
+    "BadServer",
+    "DnsFailed",
+    "DnsLookups",
+    "MailExchange",
+    "NameServer",
+    "Outcome",
+    "Resolver",
+    "ask_name",
+    "parse_server",
+    "system_servers",
+]

@@ -1,0 +1,97 @@
+"""The Authentication-Results field (RFC 8601): ours to write, others' forgeries to remove.
+
+Readers behind us believe what stands under our authserv-id. So every field of that name that
+arrived is removed when it bears our id in any spelling, or one that cannot be read (RFC 8601 §5).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relevo.mail import InvalidAddress, normalize_domain
+from relevo.mailauth.comments import comment, value
+from relevo.mailauth.spf import SpfResult
+
+_NAME = b"authentication-results"
+# a field with its continuations; group 1 is its raw value
+_FIELD = re.compile(
+    rb"^authentication-results[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)(?:\n|\Z)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+_BARE = re.compile(rb"[^\s;()\"/]++")
+_QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodResult:
+    """What one method found: `spf`, `pass`, and a comment (RFC 8601 §2.2, resinfo)."""
+
+    method: str
+    result: str
+    comment: str = ""
+
+
+def spf_method_result(result: SpfResult) -> MethodResult:
+    """SPF's line."""
+    return MethodResult("spf", result.outcome.value, result.reason)
+
+
+def authentication_results_field(authserv_id: str, results: Sequence[MethodResult]) -> bytes:
+    """The whole field, a line a result, CRLF line ends; without results it says `none`."""
+    lines = [f"Authentication-Results: {value(authserv_id)}"]
+    for result in results:
+        said = f" {comment(result.comment)}" if result.comment else ""
+        lines.append(f"\t;{result.method}={result.result}{said}")
+    if not results:
+        lines.append("\t;none")
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def remove_forged_results(head: bytes, authserv_id: str) -> bytes:
+    """The head without Authentication-Results that claim to be ours; all else as it was."""
+    if _NAME not in head.lower():
+        return head
+    ours = _comparable(authserv_id)
+    return _FIELD.sub(lambda field: b"" if _may_be(field[1], ours) else field[0], head)
+
+
+def _may_be(raw_value: bytes, ours: str) -> bool:
+    """Whether a field's authserv-id is `ours`, or nothing that can be told from it."""
+    text = _without_leading_comments(raw_value)
+    if quoted := _QUOTED.match(text):
+        found = _QUOTED_PAIR.sub(rb"\1", quoted[1])
+    elif bare := _BARE.match(text):
+        found = bare[0]
+    else:
+        return True
+    return _comparable(found.decode("utf-8", "replace")) == ours
+
+
+def _without_leading_comments(text: bytes) -> bytes:
+    """The text from its first octet that is neither blank nor within a comment."""
+    depth = 0
+    position = 0
+    while position < len(text):
+        octet = text[position]
+        if octet == 0x5C and depth:  # a backslash takes the next octet along
+            position += 1
+        elif octet == 0x28:
+            depth += 1
+        elif octet == 0x29 and depth:
+            depth -= 1
+        elif not depth and octet not in b" \t\r\n":
+            return text[position:]
+        position += 1
+    return b""
+
+
+def _comparable(name: str) -> str:
+    """A host name in the one form; what is none is only lower-cased."""
+    plain = name.strip().removesuffix(".")
+    try:
+        return normalize_domain(plain)
+    except InvalidAddress:
+        return plain.lower()
