@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from relevo.cli import reference as cli_reference
 from relevo.config import reference
 from relevo.smtp import states
 
@@ -11,4 +12,5 @@ ROOT = Path(__file__).resolve().parents[1]
 
 if __name__ == "__main__":
     reference.main(ROOT)
+    cli_reference.main(ROOT)
     (ROOT / "docs" / "reference" / "smtp-states.md").write_text(states.reference_page())

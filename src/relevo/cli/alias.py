@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from relevo.cli.command import Group
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.config import Config, find_domains
 from relevo.directory import (
@@ -26,7 +27,7 @@ from relevo.directory.local_part import LocalPartRules
 from relevo.mail import normalize_domain, parse_address
 
 
-@click.group()
+@click.group(cls=Group)
 def alias() -> None:
     """List aliases, and say where an address goes.
 
@@ -34,7 +35,13 @@ def alias() -> None:
     """
 
 
-@alias.command("list")
+@alias.command(
+    "list",
+    examples=(
+        "relevo alias list",
+        "relevo alias list example.org --json",
+    ),
+)
 @click.argument("domain", required=False)
 @json_option
 @config_dir_option
@@ -42,13 +49,7 @@ def alias() -> None:
 def list_aliases(
     domain: str | None, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
 ) -> None:
-    r"""List the aliases, of one domain or of all.
-
-    \b
-    Examples:
-      relevo alias list
-      relevo alias list example.org --json
-    """
+    """List the aliases, of one domain or of all."""
     config = load_config(config_dir, overrides)
     wanted = None if domain is None else normalize_domain(domain)
     domains = {one.name for one in find_domains(config_dir)[0]}
@@ -65,21 +66,21 @@ def list_aliases(
             click.echo(f"{name}  {_line(target)}")
 
 
-@alias.command()
+@alias.command(
+    examples=(
+        "relevo alias resolve sales@example.org",
+        "relevo alias resolve --json sales@example.org",
+    ),
+)
 @click.argument("address")
 @json_option
 @config_dir_option
 @set_option
 def resolve(address: str, as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
-    r"""Where does mail for an address go? Exit code 1 when nowhere.
+    """Where does mail for an address go? Exit code 1 when nowhere.
 
     Each final target is a line: `(mail) address`, `(pipe) command` or
     `(via) address via server,server`.
-
-    \b
-    Examples:
-      relevo alias resolve sales@example.org
-      relevo alias resolve --json sales@example.org
     """
     directory = DirectoryWatcher(load_config(config_dir, overrides)).current
     try:

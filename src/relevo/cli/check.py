@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 import click
 
+from relevo.cli.command import Command
 from relevo.cli.options import EXIT_CONFIG, config_dir_option, json_option, set_option
 from relevo.cli.phrases import count
 from relevo.config import (
@@ -39,22 +40,23 @@ class _Findings:
         return sum(problem.severity is severity for problem in self.problems)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "relevo check",
+        "relevo check --config-dir /etc/chasquid",
+        "relevo check --json",
+    ),
+)
 @json_option
 @config_dir_option
 @set_option
 def check(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
-    r"""Look for mistakes in a config directory.
+    """Look for mistakes in a config directory.
 
     Reads the configuration, users, aliases, certificates and keys, and asks no other machine. Each
     finding is a line `file:line: text`. Exit code 3 when an error would keep the server from
     starting; warnings alone are 0.
-
-    \b
-    Examples:
-      relevo check
-      relevo check --config-dir /etc/chasquid
-      relevo check --json
     """
     findings = _examine(config_dir, overrides)
     if as_json:

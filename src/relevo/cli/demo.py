@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relevo.cli.command import Command
 from relevo.cli.demo_site import ADDRESS, DemoSite, prepare
 from relevo.cli.first_mail import Login, send_line, submit_line
 from relevo.cli.options import load_config, set_option
@@ -30,7 +31,14 @@ _OPTIONS = {
 }
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "relevo demo",
+        "relevo demo --smtp-port 2526",
+        "relevo demo --data /tmp/try",
+    ),
+)
 @click.option(
     "--data",
     "folder",
@@ -39,9 +47,9 @@ _OPTIONS = {
     show_default=True,
     help="Folder for everything that it writes.",
 )
-@click.option("--smtp-port", type=_PORT, help="Port for mail from outside.  [default: 2525]")
-@click.option("--submission-port", type=_PORT, help="Port for users.  [default: 5587]")
-@click.option("--submission-tls-port", type=_PORT, help="The same by TLS.  [default: 4465]")
+@click.option("--smtp-port", type=_PORT, help="Port for mail from outside; 2525 if not given.")
+@click.option("--submission-port", type=_PORT, help="Port for users; 5587 if not given.")
+@click.option("--submission-tls-port", type=_PORT, help="The same by TLS; 4465 if not given.")
 @set_option
 def demo(
     folder: Path,
@@ -50,17 +58,11 @@ def demo(
     submission_tls_port: int | None,
     overrides: tuple[str, ...],
 ) -> None:
-    r"""Try it out: a working server on this machine.
+    """Try it out: a working server on this machine.
 
     It has the domain example.test, the user demo@example.test and a self-signed certificate, and
     listens on 127.0.0.1 only. What happens to each message is a line on the terminal. Ctrl-C ends
     it; started again, it has the same mail and password. Port 0 means: any that is free.
-
-    \b
-    Examples:
-      relevo demo
-      relevo demo --smtp-port 2526
-      relevo demo --data /tmp/try
     """
     site = prepare(folder)
     ports = zip(_OPTIONS, (smtp_port, submission_port, submission_tls_port), strict=True)

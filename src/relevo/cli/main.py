@@ -61,7 +61,10 @@ class LazyGroup(click.Group):
             ctx.exit(failure.exit_code)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="relevo", message="%(prog)s %(version)s")
 def main() -> None:
     """relevo: a mail server that is programmed at every stage."""

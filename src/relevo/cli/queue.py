@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from relevo.cli import queue_text
+from relevo.cli.command import Group
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.cli.phrases import count
 from relevo.cli.queue_choice import Choice, choosing
@@ -25,12 +26,19 @@ dry_run_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def queue() -> None:
     """Look at waiting messages, retry or drop them, with and without a running server."""
 
 
-@queue.command("list")
+@queue.command(
+    "list",
+    examples=(
+        "relevo queue list",
+        "relevo queue list --older-than 2h --error 'connection refused'",
+        "relevo queue list --recipient ada@example.org --json",
+    ),
+)
 @choosing
 @json_option
 @config_dir_option
@@ -38,14 +46,7 @@ def queue() -> None:
 def list_messages(
     choice: Choice, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
 ) -> None:
-    r"""List waiting messages, oldest first: id, age, size, sender, recipients.
-
-    \b
-    Examples:
-      relevo queue list
-      relevo queue list --older-than 2h --error 'connection refused'
-      relevo queue list --recipient ada@example.org --json
-    """
+    """List waiting messages, oldest first: id, age, size, sender, recipients."""
     with open_reader(load_config(config_dir, overrides).data_dir) as reader:
         found = choice.find(reader)
     if as_json:
@@ -58,7 +59,12 @@ def list_messages(
     click.echo(f"{count(len(found), 'message')}", err=True)
 
 
-@queue.command()
+@queue.command(
+    examples=(
+        "relevo queue show 1m87pd87mcf62yrr1xxx",
+        "relevo queue show --content 1m87pd87mcf62yrr1xxx | less",
+    ),
+)
 @click.argument("identity", metavar="ID")
 @click.option("--content", is_flag=True, help="Print the message itself, as it is stored.")
 @json_option
@@ -67,13 +73,7 @@ def list_messages(
 def show(
     identity: str, content: bool, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
 ) -> None:
-    r"""Show a waiting message: envelope, recipients, last errors. Exit code 1 if there is none.
-
-    \b
-    Examples:
-      relevo queue show 1m87pd87mcf62yrr1xxx
-      relevo queue show --content 1m87pd87mcf62yrr1xxx | less
-    """
+    """Show a waiting message: envelope, recipients, last errors. Exit code 1 if there is none."""
     with open_reader(load_config(config_dir, overrides).data_dir) as reader:
         summary = reader.message(identity.lower())
         if summary is None:
@@ -87,7 +87,13 @@ def show(
             click.echo("\n".join(queue_text.details(summary, time.time())))
 
 
-@queue.command()
+@queue.command(
+    examples=(
+        "relevo queue retry 1m87pd87mcf62yrr1xxx",
+        "relevo queue retry --error 'connection refused' --dry-run",
+        "relevo queue retry --all",
+    ),
+)
 @ids_argument
 @click.option("--all", "everything", is_flag=True, help="All waiting messages.")
 @choosing
@@ -101,14 +107,7 @@ def retry(
     config_dir: Path,
     overrides: tuple[str, ...],
 ) -> None:
-    r"""Try waiting messages again now, instead of at their next time.
-
-    \b
-    Examples:
-      relevo queue retry 1m87pd87mcf62yrr1xxx
-      relevo queue retry --error 'connection refused' --dry-run
-      relevo queue retry --all
-    """
+    """Try waiting messages again now, instead of at their next time."""
     data_dir = load_config(config_dir, overrides).data_dir
     with open_reader(data_dir) as reader:
         found = _chosen(choice, reader, everything=everything)
@@ -120,7 +119,13 @@ def retry(
     click.echo(f"{count(number, 'message')} made due now")
 
 
-@queue.command()
+@queue.command(
+    examples=(
+        "relevo queue drop 1m87pd87mcf62yrr1xxx",
+        "relevo queue drop --sender spammer@example.org --dry-run",
+        "relevo queue drop --older-than 4d --yes",
+    ),
+)
 @ids_argument
 @click.option("--all", "everything", is_flag=True, help="All waiting messages.")
 @choosing
@@ -136,15 +141,9 @@ def drop(
     config_dir: Path,
     overrides: tuple[str, ...],
 ) -> None:
-    r"""Remove waiting messages for good; neither sender nor recipients are told.
+    """Remove waiting messages for good; neither sender nor recipients are told.
 
     Shows them and asks first.
-
-    \b
-    Examples:
-      relevo queue drop 1m87pd87mcf62yrr1xxx
-      relevo queue drop --sender spammer@example.org --dry-run
-      relevo queue drop --older-than 4d --yes
     """
     data_dir = load_config(config_dir, overrides).data_dir
     with open_reader(data_dir) as reader:

@@ -7,23 +7,25 @@ from pathlib import Path
 
 import click
 
+from relevo.cli.command import Command
 from relevo.cli.options import EXIT_CONFIG, config_dir_option, load_config, set_option
 from relevo.service.control import ask
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "relevo reload",
+        "relevo reload --config-dir /etc/chasquid",
+    ),
+)
 @config_dir_option
 @set_option
 def reload(config_dir: Path, overrides: tuple[str, ...]) -> None:
-    r"""Let the running server re-read configuration, users, aliases and certificates.
+    """Let the running server re-read configuration, users, aliases and certificates.
 
     All of it is checked first. When anything is wrong nothing changes, the problems are printed,
     and the exit code is 3. Exit code 4 when no server is running.
-
-    \b
-    Examples:
-      relevo reload
-      relevo reload --config-dir /etc/chasquid
     """
     answer = ask(load_config(config_dir, overrides).data_dir, "reload")
     problems = answer["problems"]

@@ -9,13 +9,21 @@ from pathlib import Path
 
 import click
 
+from relevo.cli.command import Command
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.journal import Event, plain_line
 from relevo.journal.maillog import json_line
 from relevo.queue import Trace, open_reader
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "relevo trace 1m87pd87mcf62yrr1xxx",
+        "relevo trace ada@example.org",
+        "relevo trace --json --limit 10 ada@example.org",
+    ),
+)
 @click.argument("what", metavar="ID|ADDRESS")
 @click.option(
     "--limit",
@@ -30,16 +38,10 @@ from relevo.queue import Trace, open_reader
 def trace(
     what: str, limit: int, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
 ) -> None:
-    r"""What happened to a message, or to all mail from and to an address.
+    """What happened to a message, or to all mail from and to an address.
 
     Shows acceptance, every attempt with its result, and what was refused, in the order of time.
     The history goes back as far as `history.max_age` says. Exit code 1 when it knows nothing.
-
-    \b
-    Examples:
-      relevo trace 1m87pd87mcf62yrr1xxx
-      relevo trace ada@example.org
-      relevo trace --json --limit 10 ada@example.org
     """
     with open_reader(load_config(config_dir, overrides).data_dir) as reader:
         if "@" in what:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from relevo.authn import InvalidIdentity, make_credential, parse_identity, verify
+from relevo.cli.command import Group
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.config import Config, find_domains
 from relevo.config.layout import domains_dir
@@ -37,7 +38,7 @@ def _identity(_context: click.Context, _parameter: click.Parameter, value: str) 
 address_argument = click.argument("address", metavar="USER@DOMAIN", callback=_identity)
 
 
-@click.group()
+@click.group(cls=Group)
 def user() -> None:
     """Add, remove, list and verify users.
 
@@ -45,7 +46,13 @@ def user() -> None:
     """
 
 
-@user.command()
+@user.command(
+    examples=(
+        "relevo user add ada@example.org",
+        "relevo user add --password-stdin ada@example.org < secret",
+        "relevo user add --receive-only archive@example.org",
+    ),
+)
 @address_argument
 @password_option
 @click.option("--receive-only", is_flag=True, help="A user who gets mail but can never log in.")
@@ -58,16 +65,10 @@ def add(
     config_dir: Path,
     overrides: tuple[str, ...],
 ) -> None:
-    r"""Add a user, or give one a new password.
+    """Add a user, or give one a new password.
 
     The password is asked for twice, unless it comes from standard input. A domain that does not
     exist yet is made.
-
-    \b
-    Examples:
-      relevo user add ada@example.org
-      relevo user add --password-stdin ada@example.org < secret
-      relevo user add --receive-only archive@example.org
     """
     if receive_only and password_stdin:
         raise click.UsageError("--receive-only takes no password: leave --password-stdin out")
@@ -88,17 +89,14 @@ def add(
     click.echo(f"{'added' if is_new else 'changed'} {address.plain}")
 
 
-@user.command()
+@user.command(
+    examples=("relevo user remove ada@example.org",),
+)
 @address_argument
 @config_dir_option
 @set_option
 def remove(address: Address, config_dir: Path, overrides: tuple[str, ...]) -> None:
-    r"""Remove a user. Mail that was delivered stays where it is.
-
-    \b
-    Examples:
-      relevo user remove ada@example.org
-    """
+    """Remove a user. Mail that was delivered stays where it is."""
     load_config(config_dir, overrides)
     folder = _folder(config_dir, address.domain)
     if folder is None or not remove_user(folder / "users", address.local):
@@ -107,7 +105,13 @@ def remove(address: Address, config_dir: Path, overrides: tuple[str, ...]) -> No
     click.echo(f"removed {address.plain}")
 
 
-@user.command("list")
+@user.command(
+    "list",
+    examples=(
+        "relevo user list",
+        "relevo user list example.org --json",
+    ),
+)
 @click.argument("domain", required=False)
 @json_option
 @config_dir_option
@@ -115,13 +119,7 @@ def remove(address: Address, config_dir: Path, overrides: tuple[str, ...]) -> No
 def list_users(
     domain: str | None, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
 ) -> None:
-    r"""List the users, of one domain or of all.
-
-    \b
-    Examples:
-      relevo user list
-      relevo user list example.org --json
-    """
+    """List the users, of one domain or of all."""
     load_config(config_dir, overrides)
     wanted = None if domain is None else normalize_domain(domain)
     folders = {one.name: one.path for one in find_domains(config_dir)[0]}
@@ -142,7 +140,13 @@ def list_users(
         click.echo(name if scheme == "scrypt" else f"{name}  ({_NOTES[scheme]})")
 
 
-@user.command("verify")
+@user.command(
+    "verify",
+    examples=(
+        "relevo user verify ada@example.org",
+        "printf 'secret\\n' | relevo user verify --password-stdin ada@example.org",
+    ),
+)
 @address_argument
 @password_option
 @config_dir_option
@@ -150,13 +154,7 @@ def list_users(
 def verify_user(
     address: Address, password_stdin: bool, config_dir: Path, overrides: tuple[str, ...]
 ) -> None:
-    r"""Does a password fit? Exit code 1 when it does not.
-
-    \b
-    Examples:
-      relevo user verify ada@example.org
-      printf 'secret\n' | relevo user verify --password-stdin ada@example.org
-    """
+    """Does a password fit? Exit code 1 when it does not."""
     load_config(config_dir, overrides)
     password = _read_password(from_stdin=password_stdin, confirm=False)
     folder = _folder(config_dir, address.domain)
