@@ -10,8 +10,8 @@ from relevo.queue.content import ContentDamaged
 from relevo.queue.database import (
     DatabaseError,
     create_database,
-    release_all_owners,
     release_owner,
+    start_over,
 )
 from relevo.queue.ids import new_id
 from relevo.queue.reading import Counts, MessageFilter, QueueReader, Trace, UnitState, open_reader
@@ -34,6 +34,6 @@ __all__ = [
     "next_try",
     "open_reader",
     "open_store",
-    "release_all_owners",
     "release_owner",
+    "start_over",
 ]

@@ -215,23 +215,31 @@ def release_owner(data_dir: Path, owner: int) -> int:
 
     Safe beside running workers. Units are due as before. Raises apsw.Error, OSError.
     """
-    return _release(data_dir, "owner = ?", (owner,))
+    return _update_units(data_dir, "SET owner = NULL WHERE owner = ?", (owner,))
 
 
-def release_all_owners(data_dir: Path) -> int:
-    """Give back every lease; at start, when no worker can be running."""
-    return _release(data_dir, "owner IS NOT NULL", ())
+def start_over(data_dir: Path, now: float) -> int:
+    """At start, when no worker can be running: no unit is leased and all are due.
+
+    What waited is tried at once, however long it was to wait: what kept it may be what made the
+    operator restart. Returns how many units changed.
+    """
+    return _update_units(
+        data_dir,
+        "SET owner = NULL, due = min(due, ?) WHERE owner IS NOT NULL OR due > ?",
+        (now, now),
+    )
 
 
-def _release(data_dir: Path, condition: str, values: tuple[int, ...]) -> int:
+def _update_units(data_dir: Path, change: str, values: tuple[float, ...]) -> int:
     paths = QueuePaths(data_dir)
     connection = connect(paths, Disk())
     turn = Turn(paths)
     try:
         with turn, Transaction(connection):
-            connection.execute(f"UPDATE unit SET owner = NULL WHERE {condition}", values)  # noqa: S608 (the conditions stand above)
-            released = connection.changes()
+            connection.execute(f"UPDATE unit {change}", values)  # noqa: S608 (the changes stand above)
+            changed = connection.changes()
     finally:
         turn.close()
         connection.close()
-    return released
+    return changed

@@ -29,7 +29,7 @@ from relevo.config import ConfigErrors, Severity, check_local
 from relevo.delivery import InvalidPattern, parse_pattern
 from relevo.directory import DirectoryErrors, DirectoryWatcher
 from relevo.journal import Listening, MailLogUnavailable
-from relevo.queue import DatabaseError, create_database, release_all_owners, release_owner
+from relevo.queue import DatabaseError, create_database, release_owner, start_over
 from relevo.reception import ConnectionTable
 from relevo.service import worker
 from relevo.service.certificates import CertificateError, Certificates
@@ -93,7 +93,7 @@ class Supervisor:
             _become(user)
             self._watcher = _validate(config)
             create_database(config.data_dir)
-            release_all_owners(config.data_dir)
+            start_over(config.data_dir, time.time())
             self._control = ControlSocket(config.data_dir, self.answer)
         except (
             ListenFailed,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from relevo.queue.database import create_database, release_all_owners, release_owner
+from relevo.queue.database import create_database, release_owner, start_over
 from relevo.queue.ids import new_id
 from relevo.queue.sqlite import open_store
 from relevo.queue.store import MessageId
@@ -136,7 +136,7 @@ def test_two_workers_write_at_once_and_one_is_killed(tmp_path: Path) -> None:
     os.waitpid(one, 0)
     os.kill(two, signal.SIGKILL)
     os.waitpid(two, 0)
-    release_all_owners(tmp_path)
+    start_over(tmp_path, NOW)
     ledger = Ledger.read(ledger_one, ledger_two)
     assert len(ledger.added) > 300
     assert check_survivors(tmp_path, ledger) >= 150

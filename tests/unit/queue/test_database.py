@@ -21,8 +21,8 @@ from relevo.queue.database import (
     connect,
     create_database,
     migrations,
-    release_all_owners,
     release_owner,
+    start_over,
 )
 from relevo.queue.disk import Disk
 from unit.queue.faults import FaultyDisk
@@ -166,9 +166,23 @@ def test_release_of_owners(tmp_path: Path) -> None:
         assert release_owner(tmp_path, 9) == 0
         assert release_owner(tmp_path, 1) == 2
         assert release_owner(tmp_path, 1) == 0
-        assert release_all_owners(tmp_path) == 1
+        assert start_over(tmp_path, NOW) == 1
         async with opened(tmp_path) as store:
             assert len(await store.lease(now=NOW, limit=9)) == 3
+
+    run(check())
+
+
+def test_after_a_start_everything_is_due_at_once(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            await store.add(message(due=NOW + 3600), lease=False)
+            await store.add(message(due=NOW - 60), lease=False)
+            assert len(await store.lease(now=NOW, limit=9)) == 1
+            await store.release_all()
+        start_over(tmp_path, NOW)
+        async with opened(tmp_path) as store:
+            assert len(await store.lease(now=NOW, limit=9)) == 2
 
     run(check())
 
