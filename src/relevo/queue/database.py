@@ -237,7 +237,7 @@ def _update_units(data_dir: Path, change: str, values: tuple[float, ...]) -> int
     turn = Turn(paths)
     try:
         with turn, Transaction(connection):
-            connection.execute(f"UPDATE unit {change}", values)  # noqa: S608 (the changes stand above)
+            connection.execute(f"UPDATE unit {change}", values)
             changed = connection.changes()
     finally:
         turn.close()
