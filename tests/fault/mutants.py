@@ -40,14 +40,10 @@ def _add_later(services):
 """,
 )
 NO_RENAME = Mutant(
-    "no rename from tmp/ to new/",
+    "no rename from tmp to new",
     "relevo/delivery/maildir.py",
-    """\
-        os.rename(name, name, src_dir_fd=mailbox.tmp_fd, dst_dir_fd=mailbox.new_fd)
-""",
-    """\
-        pass
-""",
+    "os.rename(",
+    "(lambda *_names, **_folders: None)(",
 )
 
 

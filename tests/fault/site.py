@@ -6,6 +6,7 @@ Everything that must survive lies below `data` and `mail` of the config director
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,12 @@ DELIVERY_TIMEOUT_S = 240.0
 
 # Built-ins of the shell only: a program more for each message costs more than the message.
 _PIPE_SCRIPT = 'read -r now rest </proc/uptime; echo "RUN $now $MESSAGE_ID" >>{log}\n'
-_UNITS = "SELECT count(*), count(owner), coalesce(sum(route IN ('local', 'pipe')), 0) FROM unit"
+_UNITS = """
+SELECT count(*), count(owner),
+    coalesce(sum(route IN ('local', 'pipe') AND (owner IS NOT NULL OR due <= ?)), 0)
+FROM unit
+"""
+_SOON_S = 30.0  # a unit that is due later has failed: the first retry comes after a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class UnitCounts:
 
     total: int
     leased: int
-    here: int  # to be delivered on this machine
+    here: int  # to be delivered on this machine, now or soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class Site:
     def counts(self) -> UnitCounts:
         """Units in the queue, read beside the running server."""
         with self._reading() as database:
-            row = database.execute(_UNITS).fetchone()
+            row = database.execute(_UNITS, (time.time() + _SOON_S,)).fetchone()
         assert row is not None
         return UnitCounts(*row)
 
@@ -87,7 +93,7 @@ class Site:
             yield database
 
     def wait_until_delivered(self) -> None:
-        """Until nothing is left that can be delivered on this machine."""
+        """Until nothing is left that is to be delivered on this machine soon."""
         wait_for(
             lambda: self.counts().here == 0,
             timeout_s=DELIVERY_TIMEOUT_S,

@@ -9,8 +9,8 @@ For every 250 in the ledger, with the message id that the server named in it:
 
 Whatever fails one of these is *lost*. What is there beyond the promises is counted and explained:
 
-- *sent again*: the client got no answer and sent the message again under the same name, but the
-  first transmission had arrived (at most one file for each unanswered transmission);
+- *unpromised*: the client got no answer (and sent the message again under the same name), but the
+  transmission had arrived: at most one file for each transmission without an answer;
 - *run again*: a command ran twice, and the server was killed between the two runs or a moment
   before (the window of at-least-once delivery; a file cannot double, since its name is the same).
 
@@ -59,7 +59,7 @@ class Verdict:
     delivered: int = 0  # of these: in mailboxes or taken by their commands, whole
     waiting: int = 0  # units that wait in the queue for another server
     unanswered: int = 0  # transmissions that ended without an answer
-    sent_again: int = 0  # files beyond the promises, explained by those
+    unpromised: int = 0  # files beyond the promises, explained by those
     run_again: int = 0  # runs of commands beyond the first, explained by kills
     lost: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Verdict:
         self.delivered += other.delivered
         self.waiting += other.waiting
         self.unanswered += other.unanswered
-        self.sent_again += other.sent_again
+        self.unpromised += other.unpromised
         self.run_again += other.run_again
         self.lost += other.lost
         self.unexplained += other.unexplained
@@ -78,9 +78,8 @@ class Verdict:
         return (
             f"{self.answered} messages answered 250, {self.delivered} delivered, "
             f"{self.waiting} waiting for another server, {len(self.lost)} lost, "
-            f"{self.sent_again + self.run_again} duplicates explained "
-            f"({self.sent_again} sent again by the client after {self.unanswered} lost answers, "
-            f"{self.run_again} commands run again after a kill), "
+            f"{self.unpromised} more files of {self.unanswered} transmissions without an answer, "
+            f"{self.run_again} commands run again after a kill, "
             f"{len(self.unexplained)} unexplained"
         )
 
@@ -167,7 +166,7 @@ def _check_files(ledger: Ledger, mail: Path, verdict: Verdict) -> set[str]:
     for name, count in extra.items():
         if count > ledger.unanswered[name]:
             verdict.unexplained.append(f"{name}: {count} files that nobody was told of")
-        verdict.sent_again += count
+        verdict.unpromised += count
     return found
 
 

@@ -1,0 +1,139 @@
+"""A power cut at any moment loses nothing that was answered 250; and the suite finds out faults."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fault.form import FORM
+from fault.mutants import ANSWER_FIRST, NO_RENAME, Mutant, mutated_sources
+from fault.powercut.disk import Mode, SyncCounts, every_sync_counts
+from fault.powercut.experiment import (
+    REPLAYED,
+    Recorded,
+    behind_acceptances,
+    choose_positions,
+    differences,
+    disks,
+    record,
+    replay,
+)
+from fault.verdict import Verdict
+from harness.processes import Reaper
+
+pytestmark = pytest.mark.needs_debian("gcc")
+
+MUTANT_MESSAGES = 300
+MUTANT_CUTS = 6  # tried until mail is lost
+BEYOND_THE_DATABASE = 10_240  # octets: such a message stands in a segment or a file of its own
+
+
+def no_sync(_path: str, _is_directory: bool) -> bool:
+    return False
+
+
+def no_sync_of_the_log(path: str, _is_directory: bool) -> bool:
+    return not path.endswith("/queue.db-wal")
+
+
+def no_sync_of_spool_files(path: str, is_directory: bool) -> bool:
+    return is_directory or "/data/spool/" not in path
+
+
+def no_sync_of_folders_in_the_spool(path: str, is_directory: bool) -> bool:
+    return not (is_directory and path.endswith("/data/spool"))
+
+
+def no_sync_of_folders_in_mailboxes(path: str, is_directory: bool) -> bool:
+    return not (is_directory and "/site/mail" in path)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    with Reaper() as reaper:
+        return record(reaper, tmp_path_factory.mktemp("cut") / "run", messages=FORM.cut_messages)
+
+
+def test_the_recording_is_complete(recorded: Recorded, tmp_path: Path) -> None:
+    """Played to its end it gives the files that the server really left, octet for octet."""
+    assert differences(recorded, tmp_path / "played") == []
+    assert len(recorded.names) == FORM.cut_messages
+    shutil.rmtree(tmp_path / "played")
+
+
+@pytest.mark.timeout(7200 if FORM.is_full else 600)
+def test_cuts_lose_nothing(
+    recorded: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = random.randrange(1 << 32)
+    chooser = random.Random(seed)
+    total, cuts, partial = Verdict(), 0, 0
+    positions = choose_positions(recorded, FORM.cuts, chooser)
+    for disk in disks(recorded.recording, positions):
+        for mode in REPLAYED:
+            place = tmp_path / f"{disk.position}-{mode.name}"
+            done = replay(recorded, disk, mode, place, chooser)
+            cuts += 1
+            partial += len(done.partial)
+            total.add(done.verdict)
+            with capsys.disabled():
+                print(f"\ncut at {disk.position}, {mode.value}: {done.verdict}", flush=True)
+            done.verdict.require_nothing_lost()
+            assert not done.partial, done.partial
+    with capsys.disabled():
+        print(f"\npower cuts: {cuts} replayed (seed {seed}), {partial} partial files: {total}")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("counts", "least_size"),
+    [
+        pytest.param(no_sync, 0, id="none"),
+        pytest.param(no_sync_of_the_log, 0, id="none-of-the-database"),
+        pytest.param(no_sync_of_spool_files, BEYOND_THE_DATABASE, id="none-of-spool-files"),
+        pytest.param(no_sync_of_folders_in_the_spool, BEYOND_THE_DATABASE, id="none-of-the-spool"),
+        pytest.param(no_sync_of_folders_in_mailboxes, 0, id="none-of-mailbox-folders"),
+    ],
+)
+def test_missing_syncs_are_found_out(
+    recorded: Recorded,
+    tmp_path: Path,
+    counts: SyncCounts,
+    least_size: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    chooser = random.Random()
+    positions = behind_acceptances(recorded, MUTANT_CUTS, chooser, least_size=least_size)
+    lost = cut_until_lost(recorded, positions, counts, tmp_path)
+    with capsys.disabled():
+        print(f"\npower cut, {counts.__name__}: {lost} lost")
+    assert lost
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mutant", [ANSWER_FIRST, NO_RENAME], ids=lambda mutant: mutant.name)
+def test_faults_of_the_server_are_found_out(
+    reaper: Reaper, tmp_path: Path, mutant: Mutant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = mutated_sources(tmp_path / "src", mutant)
+    recorded = record(reaper, tmp_path / "run", messages=MUTANT_MESSAGES, source=source)
+    positions = behind_acceptances(recorded, MUTANT_CUTS, random.Random())
+    lost = cut_until_lost(recorded, positions, every_sync_counts, tmp_path)
+    with capsys.disabled():
+        print(f"\npower cut, {mutant.name}: {lost} lost")
+    assert lost
+
+
+def cut_until_lost(
+    recorded: Recorded, positions: list[int], counts: SyncCounts, folder: Path
+) -> int:
+    """Cut at one position after the other, dropping all, until mail is lost; how much is."""
+    for disk in disks(recorded.recording, positions, counts):
+        place = folder / str(disk.position)
+        done = replay(recorded, disk, Mode.DROP, place, random.Random())
+        if done.verdict.lost:
+            return len(done.verdict.lost)
+    return 0
