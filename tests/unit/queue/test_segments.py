@@ -12,7 +12,7 @@ from relevo.queue import writer
 from relevo.queue.content import ContentDamaged, segment_content
 from relevo.queue.database import QueuePaths, connect, create_database
 from relevo.queue.generations import Generation, SpoolName, sweep
-from relevo.queue.records import metadata_of, scan_segment
+from relevo.queue.records import HEADER_SIZE, Header, metadata_of, scan_segment
 from relevo.queue.segments import SegmentWriter
 from unit.queue.faults import FaultyDisk, broken
 from unit.queue.samples import (
@@ -112,19 +112,21 @@ def test_dead_segments_are_used_again_and_stale_records_are_not_read(bench: Benc
     sealed = {name for name, _ in old[:-1]} - {old[-1][0]}
     inodes = {(bench.spool / name).stat().st_ino for name in sealed}
     assert bench.writer.collect(never) == len(sealed)
-    new = [bench.append(random_octets(100, seed)) for seed in range(100, 160)]
-    reused = {name for name, _ in new if (bench.spool / name).stat().st_ino in inodes}
-    assert reused
-    assert not reused & sealed
-    for place, seed in zip(new, range(100, 160), strict=True):
-        assert bench.read(place, 100) == random_octets(100, seed)
-    # The old record still lies there, whole; under the new name it is none.
-    name = SpoolName.parse(max(reused, key=lambda name: int(name.split("-")[1].split(".")[0])))
-    assert name is not None
-    path = bench.spool / str(name)
-    data = path.read_bytes()
-    listed = [start for start, _, _ in scan_segment(data, name.number)]
-    assert listed == [start for file, start in new if file == str(name)]
+    for seed in range(100, 200):
+        name, start = bench.append(random_octets(100, seed))
+        assert bench.read((name, start), 100) == random_octets(100, seed)
+        if (bench.spool / name).stat().st_ino in inodes:
+            break
+    assert name not in sealed
+    # Behind the first new record an old one still lies there, whole; it is none of this use.
+    parsed = SpoolName.parse(name)
+    assert parsed is not None
+    data = (bench.spool / name).read_bytes()
+    stale = data.rindex(b"RVsg")
+    assert Header.unpack(data[stale : stale + HEADER_SIZE]).content_length == 3000
+    assert [found for found, _, _ in scan_segment(data, parsed.number)] == [start]
+    with pytest.raises(ContentDamaged, match="earlier use"):
+        bench.read((name, stale), 3000)
     with pytest.raises(ContentDamaged):
         bench.read(old[0], 3000)
 

@@ -12,6 +12,7 @@ import apsw
 import pytest
 
 from relevo.queue import writer
+from relevo.queue.database import QueuePaths, Turn
 from relevo.queue.sqlite import SqliteStore
 from relevo.queue.store import StoreFailed
 from unit.queue.faults import FaultyDisk, FaultyVFS, broken
@@ -304,5 +305,19 @@ def test_request_that_raises_does_not_end_the_thread(tmp_path: Path) -> None:
                     await call(wrong)
             await store.add(message(), lease=False)
             assert await store.waiting() == 1
+
+    run(check())
+
+
+def test_commits_wait_for_their_turn(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            turn = Turn(QueuePaths(tmp_path))
+            with turn:
+                task = asyncio.create_task(store.add(message(), lease=False))
+                done, _ = await asyncio.wait([task], timeout=0.1)
+                assert not done
+            await task
+            turn.close()
 
     run(check())
