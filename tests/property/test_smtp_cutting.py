@@ -55,7 +55,7 @@ ANSWERS: list[Answer] = [accept, refusing(MessageEnd, 451, "4.3.0"), refusing(Bo
 
 
 @given(st.sampled_from(LISTENERS), streams, st.booleans(), st.sampled_from(ANSWERS), st.data())
-@settings(max_examples=250)
+@settings(max_examples=3 * settings().max_examples)
 def test_any_cutting_gives_the_same_events_and_output(
     listener: SessionSettings, stream: bytes, is_tls: bool, answer: Answer, data: st.DataObject
 ) -> None:
@@ -67,7 +67,6 @@ def test_any_cutting_gives_the_same_events_and_output(
 
 
 @given(st.sampled_from(LISTENERS), streams, st.booleans())
-@settings(max_examples=60)
 def test_octet_by_octet_is_as_at_once(
     listener: SessionSettings, stream: bytes, is_tls: bool
 ) -> None:
@@ -80,7 +79,6 @@ def test_octet_by_octet_is_as_at_once(
     st.lists(st.one_of(st.binary(max_size=60), st.sampled_from(PIECES)), max_size=12),
     st.booleans(),
 )
-@settings(max_examples=200)
 def test_no_octets_raise_and_every_reply_is_well_formed(
     listener: SessionSettings, reads: list[bytes], is_tls: bool
 ) -> None:
@@ -115,7 +113,6 @@ STATELESS = {Verb.NOOP, Verb.HELP, Verb.VRFY, Verb.EXPN}
 
 
 @given(st.sampled_from(sorted(REACH, key=lambda state: state.value)), st.sampled_from(list(Verb)))
-@settings(max_examples=200)
 def test_a_command_moves_the_state_by_the_table_or_is_out_of_sequence(
     state: State, verb: Verb
 ) -> None:
@@ -139,7 +136,6 @@ def test_a_command_moves_the_state_by_the_table_or_is_out_of_sequence(
 
 
 @given(st.text(max_size=1200), st.integers(400, 599))
-@settings(max_examples=100)
 def test_no_text_breaks_a_reply(text: str, code: int) -> None:
     session = ServerSession(SETTINGS)
     session.greet()

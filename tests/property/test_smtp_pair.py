@@ -157,7 +157,7 @@ recipients = st.lists(st.builds(OutgoingRecipient, paths, rcpt_parameters), min_
     st.booleans(),
     st.data(),
 )
-@settings(max_examples=150)
+@settings(max_examples=3 * settings().max_examples)
 def test_what_is_sent_arrives(
     reverse_path: Path,
     parameters: MailParameters,

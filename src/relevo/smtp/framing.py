@@ -176,4 +176,5 @@ def _unstuff(body: bytes, *, at_line_start: bool) -> bytes:
 
 def _crosses(body: bytes, wire_size: int, max_size: int) -> bool:
     bad = _BAD_LINE_END.search(body)
-    return bool(max_size and bad and wire_size + bad.end() - 1 > max_size)
+    decided_at = bad.end() - 1 if bad else len(body)  # none: a CR at the end, and no LF behind it
+    return bool(max_size) and wire_size + decided_at > max_size

@@ -65,6 +65,7 @@ def test_auth_needs_a_hello_and_no_transaction() -> None:
     driver = Driver(is_tls=True)
     assert driver.feed(b"AUTH PLAIN\r\n") == [503]
     assert driver.feed(TO_RCPT + b"AUTH PLAIN\r\n")[-1] == 503
+    assert driver.last_line == b"503 5.5.1 Authenticate before MAIL"
     assert driver.session.state is State.RCPT
 
 

@@ -164,3 +164,9 @@ def test_lmtp_wants_as_many_replies_as_recipients() -> None:
     driver = Driver(LMTP, answer=one_reply)
     driver.feed(TO_LMTP_DATA + b".\r\n")
     assert driver.messages == 1
+
+
+def test_behind_a_refused_only_chunk_nothing_is_forgiven() -> None:
+    driver = Driver(answer=refusing(BodyStart, 452, "4.3.1"))
+    assert driver.feed(TO_RCPT + b"BDAT 1 LAST\r\nxDATA\r\n")[-2:] == [452, 503]
+    assert driver.session.errors == 1

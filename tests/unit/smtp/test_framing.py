@@ -59,6 +59,11 @@ def test_an_aligned_read_is_not_copied() -> None:
     assert data is block
 
 
+def test_octets_held_back_count_against_the_limit() -> None:
+    assert read_data(b"x" * 8 + b"\r\n.\r", max_size=11)[3].is_oversize
+    assert not read_data(b"x" * 8 + b"\r\n.\r", max_size=12)[3].is_oversize
+
+
 @pytest.mark.parametrize(("excess", "is_oversize"), [(0, False), (1, True)])
 @pytest.mark.parametrize("step", [1, 7, 1000])
 @pytest.mark.case("D9")
@@ -95,7 +100,12 @@ def test_a_bare_cr_or_lf_is_bad_in_data(bad: bytes) -> None:
 
 
 def test_what_crossed_the_limit_before_a_bad_line_end_is_known_either_way() -> None:
-    for wire, is_oversize in ((b"x" * 10 + b"\ny", False), (b"x" * 11 + b"\ny", True)):
+    for wire, is_oversize in (
+        (b"x" * 10 + b"\ny", False),
+        (b"x" * 11 + b"\ny", True),
+        (b"x" * 9 + b"\r\r", False),
+        (b"x" * 10 + b"\r\r", True),
+    ):
         for reads in ([wire], [bytes([octet]) for octet in wire]):
             _, status, _, reader = read_data(*reads, max_size=10)
             assert (status, reader.is_oversize) == (Status.BAD_LINE_END, is_oversize)
