@@ -31,7 +31,7 @@ def test_no_enhanced_code_where_none_is_given() -> None:
     assert render(220, "", "mx.test") == b"220 mx.test\r\n"
 
 
-@pytest.mark.parametrize("text", ["x" * 300_000, "ñ" * 300_000, "€" * 507])
+@pytest.mark.parametrize("text", ["x" * 501, "x" * 502, "x" * 300_000, "ñ" * 300_000, "€" * 507])
 def test_a_line_has_at_most_512_octets_and_ends_at_a_character(text: str) -> None:
     line = render(554, "5.7.1", text)
     assert 505 < len(line) <= 512
