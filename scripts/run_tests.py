@@ -19,17 +19,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+RUFF = str(BIN / "ruff")
 PYTEST = (sys.executable, "-m", "pytest", "-q")
 NO_TESTS_COLLECTED = 5  # pytest's exit status
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Commands that are run in order; a part that uses Debian programs has them provided first."""
+    """Commands that are run in order."""
 
     name: str
     commands: tuple[tuple[str, ...], ...]
-    uses_programs: bool = False
+    is_static: bool = False  # runs none of the Debian programs
 
 
 def pytest(*arguments: str) -> tuple[str, ...]:
@@ -38,21 +39,18 @@ def pytest(*arguments: str) -> tuple[str, ...]:
 
 
 PARTS = (
-    Part(
-        "lint", ((str(BIN / "ruff"), "check", "."), (str(BIN / "ruff"), "format", "--check", "."))
-    ),
-    Part("types", ((str(BIN / "mypy"),),)),
+    Part("lint", ((RUFF, "check", "."), (RUFF, "format", "--check", ".")), is_static=True),
+    Part("types", ((str(BIN / "mypy"),),), is_static=True),
     Part("unit", (pytest("tests/architecture", "tests/unit", "tests/property"),)),
-    Part("conformance", (pytest("tests/conformance"),), uses_programs=True),
+    Part("conformance", (pytest("tests/conformance"),)),
     Part(
         "system",
         (
             pytest("tests/system", "-n", "2", "-m", "not alone"),
             pytest("tests/system", "-m", "alone"),  # tests that measure time
         ),
-        uses_programs=True,
     ),
-    Part("faults", (pytest("tests/fault"),), uses_programs=True),
+    Part("faults", (pytest("tests/fault"),)),
 )
 
 
@@ -73,9 +71,6 @@ def run_part(part: Part, summary: Summary) -> None:
     with tempfile.TemporaryDirectory(prefix="relevo-tests-") as folder:
         report = Path(folder) / "skipped.jsonl"
         environment = {**os.environ, "RELEVO_SKIP_REPORT": str(report)}
-        if part.uses_programs:
-            provide = [sys.executable, str(ROOT / "scripts" / "debian_programs.py")]
-            subprocess.run(provide, cwd=ROOT, check=False)
         for command in part.commands:
             statuses.append(
                 subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
@@ -115,10 +110,14 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no part {' '.join(unknown)}; there are: {' '.join(known)}", file=sys.stderr)
         return 2
+    parts = [known[name] for name in names or known]
     summary = Summary()
     started = time.monotonic()
-    for name in names or known:
-        run_part(known[name], summary)
+    if not all(part.is_static for part in parts):
+        provide = [sys.executable, str(ROOT / "scripts" / "debian_programs.py")]
+        subprocess.run(provide, cwd=ROOT, check=False)
+    for part in parts:
+        run_part(part, summary)
     print_summary(summary, time.monotonic() - started)
     return 1 if summary.failed else 0
 
