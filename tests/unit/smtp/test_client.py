@@ -99,6 +99,8 @@ def test_a_transaction_in_one_flight() -> None:
     assert isinstance(sent, Sent)
     assert [result.is_accepted for result in sent.results] == [True, False]
     assert sent.results[1].reply.enhanced == "5.1.1"
+    talk.client.send(outgoing("c"))
+    assert talk.said().startswith(b"MAIL "), "the end of the message left nothing to reset"
 
 
 def test_without_pipelining_one_command_at_a_time() -> None:
