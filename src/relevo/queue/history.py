@@ -22,6 +22,7 @@ from relevo.journal.events import (
     Done,
     DsnSent,
     Event,
+    HookVerdict,
     Listening,
     OperatorAction,
     Rejected,
@@ -43,6 +44,7 @@ _KINDS: dict[type, str] = {
     Waiting: "waiting",
     Done: "done",
     DsnSent: "dsn-sent",
+    HookVerdict: "hook-verdict",
     OperatorAction: "operator-action",
 }
 _DECODERS: dict[str, msgspec.json.Decoder[Event]] = {

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from relevo.queue.generations import SEGMENT, Generation, SpoolName
 from relevo.queue.records import HEADER_SIZE, Header
 
 _STOCK = 2  # dead segments kept for another use
+_LOOKS = 64  # sealed segments looked at in one collection
 
 
 @dataclass(slots=True)
@@ -48,10 +50,11 @@ class SegmentWriter:
         self._size = size
         self._current: _Segment | None = None
         self._next: Future[_Segment] | None = None
-        self._sealed: list[SpoolName] = []
+        self._sealed: deque[SpoolName] = deque()
         self._stock: list[SpoolName] = []
         self._staged: list[bytes | memoryview] = []
         self._staged_octets = 0
+        self.has_rolled = False  # a good moment to collect
 
     def has_room_for(self, metadata: bytes, content_length: int) -> bool:
         """Whether a record of this size fits into an empty segment."""
@@ -92,16 +95,22 @@ class SegmentWriter:
     def collect(self, is_live: Callable[[str], bool]) -> int:
         """Put dead sealed segments into stock or remove them; returns how many were dead.
 
-        Only between batches: a record that is placed but not committed has no row yet.
+        Only between batches: a record that is placed but not committed has no row yet. Looks at a
+        bounded number; those that live come last the next time.
         """
-        dead = [name for name in self._sealed if not is_live(str(name))]
-        for name in dead:
-            self._sealed.remove(name)
+        self.has_rolled = False
+        dead = 0
+        for _ in range(min(len(self._sealed), _LOOKS)):
+            name = self._sealed.popleft()
+            if is_live(str(name)):
+                self._sealed.append(name)
+                continue
+            dead += 1
             if len(self._stock) < _STOCK:
                 self._stock.append(name)
             else:
                 self._disk.unlink(self._spool / str(name))
-        return len(dead)
+        return dead
 
     def close(self) -> None:
         """Give up the descriptors; files stay for those who clean up."""
@@ -117,6 +126,7 @@ class SegmentWriter:
                 os.close(self._current.descriptor)
             self._sealed.append(self._current.name)
             self._current = None
+            self.has_rolled = True
 
     def _roll(self) -> _Segment:
         """Go on to the next segment, waiting until it is filled."""

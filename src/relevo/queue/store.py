@@ -164,7 +164,8 @@ class SpoolWriter(Protocol):
     def finish(self, head: bytes) -> Content:
         """Head in front of what was written: content for `Store.add`. Synced by add, not here."""
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Drop what was written; also after `finish`, as long as no message was made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,11 @@ class Store(Protocol):
         """Own up to `limit` units that are due, oldest due first."""
 
     async def finish(self, result: UnitResult) -> None:
-        """Outcomes, the next try, history and DSNs: one transaction; the lease ends."""
+        """Outcomes, the next try, history and DSNs: one transaction; the lease ends.
+
+        After StoreFailed the lease stands: call again. A result of a unit that was dropped
+        meanwhile leaves only its events; a repeated result does nothing.
+        """
 
     async def release_all(self) -> None:
         """Give back every unit of this worker (shutdown)."""

@@ -179,6 +179,8 @@ class Writer:
             with self._turn, Transaction(connection):
                 messages = batch.execute(connection)
             self.messages = messages
+            if self._segments.has_rolled:  # soon the next one is needed: see what is dead
+                self._collect(connection)
         except Exception as error:  # noqa: BLE001 (task border: told to the callers)
             self._events.give_back(recorded)
             return self._judge(error)
@@ -257,11 +259,18 @@ class Writer:
                 self.messages = int(row[0])
             self._remove_doubtful(connection)
             if self._ticks % _COLLECT_EVERY == 0:
-                self._segments.collect(lambda name: is_live(connection, name))
+                self._collect(connection)
         except StoreFailed:
             pass
         except (apsw.Error, OSError) as error:
             self._failed(error)
+
+    def _collect(self, connection: apsw.Connection) -> None:
+        """Put dead segments to another use. A failure is the next batch's, not this one's."""
+        try:
+            self._segments.collect(lambda name: is_live(connection, name))
+        except (apsw.Error, OSError) as error:
+            _log.warning("queue: dead segments of %s: %s", self._paths.spool, error)
 
     def _remove_doubtful(self, connection: apsw.Connection) -> None:
         """Remove files of messages that ended, or whose commit failed."""

@@ -140,7 +140,7 @@ async def opened(
         await store.close()
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
     """Wait for what a thread of the store does by itself."""
     deadline = time.monotonic() + timeout_s
     while not condition():

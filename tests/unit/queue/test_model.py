@@ -177,5 +177,5 @@ class StoreMachine(RuleBasedStateMachine):
         assert counts.next_due == (min(due) if due else None)
 
 
-StoreMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
 TestStoreMachine = StoreMachine.TestCase

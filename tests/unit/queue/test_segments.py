@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relevo.queue import writer
+from relevo.queue import segments, writer
 from relevo.queue.content import ContentDamaged, segment_content
 from relevo.queue.database import QueuePaths, connect, create_database
 from relevo.queue.generations import Generation, SpoolName, sweep
@@ -148,6 +148,22 @@ def test_only_a_few_dead_segments_are_kept(bench: Bench) -> None:
     assert len(list(bench.spool.glob("*.seg"))) <= 4
 
 
+def test_collection_looks_at_all_in_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "_LOOKS", 2)
+    names = {bench.append(random_octets(5000, seed))[0] for seed in range(6)}
+    live = min(names)
+    looked: set[str] = set()
+
+    def is_live(name: str) -> bool:
+        looked.add(name)
+        return name == live
+
+    for _ in range(4):
+        bench.writer.collect(is_live)
+    assert len(looked) == len(names) - 1
+    assert (bench.spool / live).exists()
+
+
 def test_failed_preparation_leaves_no_file_and_is_tried_again(bench: Bench) -> None:
     bench.disk.failing["sync"] = broken()
     with pytest.raises(OSError, match="error"):
@@ -182,7 +198,7 @@ def test_segments_of_a_dead_generation_are_swept(bench: Bench, tmp_path: Path) -
 def test_store_recycles_what_was_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "_TICK", 0.02)
 
-    def segments() -> int:
+    def count() -> int:
         return len(list((tmp_path / "spool").glob("*.seg")))
 
     async def check() -> None:
@@ -194,7 +210,7 @@ def test_store_recycles_what_was_delivered(tmp_path: Path, monkeypatch: pytest.M
                     (unit,) = await store.add(message(random_octets(3000, seed)), lease=True)
                     await store.finish(delivered(unit))
                 # each waiting message keeps its own, beside those in stock and in use
-                await until(lambda: segments() <= 8)
+                await until(lambda: count() <= 8)
             units = await store.lease(now=NOW, limit=9)
             assert {unit.message_id: read(unit.content) for unit in units} == {
                 new.id: read(new.content) for new in waiting
