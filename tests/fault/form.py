@@ -14,12 +14,32 @@ class Form:
     kills: int
     kills_a_round: int  # then everything is delivered and compared
     least_rate: float  # messages/s just before a kill for it to count; 0: any
-    cuts: int  # positions, each replayed in every mode
+    recordings: int  # servers recorded under load
+    cuts: int  # positions in each recording, each replayed in every mode
+    early_cuts: int  # more positions, before the first 250
     cut_messages: int
 
 
-SHORT = Form(is_full=False, kills=20, kills_a_round=20, least_rate=0.0, cuts=2, cut_messages=1500)
-FULL = Form(is_full=True, kills=500, kills_a_round=25, least_rate=500.0, cuts=30, cut_messages=6000)
+SHORT = Form(
+    is_full=False,
+    kills=20,
+    kills_a_round=20,
+    least_rate=0.0,
+    recordings=1,
+    cuts=2,
+    early_cuts=1,
+    cut_messages=1000,
+)
+FULL = Form(
+    is_full=True,
+    kills=500,
+    kills_a_round=25,
+    least_rate=500.0,
+    recordings=4,
+    cuts=8,
+    early_cuts=2,
+    cut_messages=2500,
+)
 
 FORM = FULL if os.environ.get("RELEVO_FAULTS") == "full" else SHORT
 LEAST_UNFINISHED = 100  # units in the queue for a kill to count

@@ -11,7 +11,7 @@ SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One fault: in `module`, `right` (which stands there once) becomes `wrong`."""
+    """One fault: in `module`, `right` becomes `wrong`, wherever it stands."""
 
     name: str
     module: str
@@ -47,6 +47,17 @@ NO_RENAME = Mutant(
 )
 
 
+NO_COMMIT_SYNC = Mutant(
+    "commits without a sync",
+    "relevo/queue/database.py",
+    '"synchronous", "FULL"',
+    '"synchronous", "OFF"',
+)
+NO_SPOOL_SYNC = Mutant(
+    "segments without a sync", "relevo/queue/disk.py", "os.fdatasync(descriptor)", "pass"
+)
+
+
 class MutantDoesNotFit(AssertionError):
     """The source has changed: the mutant has to be written anew."""
 
@@ -56,7 +67,7 @@ def mutated_sources(folder: Path, mutant: Mutant) -> Path:
     shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("__pycache__"))
     module = folder / mutant.module
     text = module.read_text()
-    if text.count(mutant.right) != 1:
+    if mutant.right not in text:
         raise MutantDoesNotFit(f"{mutant.name}: {mutant.module} has changed")
     module.write_text(text.replace(mutant.right, mutant.wrong) + mutant.appended)
     return folder

@@ -34,7 +34,7 @@ def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         with Reaper() as reaper:
             running = start_round(reaper, tmp_path / f"round{number}", f"r{number}")
             for _ in range(FORM.kills_a_round):
-                tally.kills.append(running.kill_once())
+                tally.kills.append(running.kill_once(least_rate=FORM.least_rate))
             verdict = running.finish()
         tally.verdict.add(verdict)
         with capsys.disabled():

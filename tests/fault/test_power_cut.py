@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fault.form import FORM
 from fault.mutants import ANSWER_FIRST, NO_RENAME, Mutant, mutated_sources
-from fault.powercut.disk import Mode, SyncCounts, every_sync_counts
+from fault.powercut.disk import Disk, Mode, SyncCounts, every_sync_counts
 from fault.powercut.experiment import (
     REPLAYED,
     Recorded,
@@ -52,9 +53,15 @@ def no_sync_of_folders_in_mailboxes(path: str, is_directory: bool) -> bool:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    made = record_load(tmp_path_factory.mktemp("cut") / "run")
+    yield made
+    made.remove()
+
+
+def record_load(path: Path) -> Recorded:
     with Reaper() as reaper:
-        return record(reaper, tmp_path_factory.mktemp("cut") / "run", messages=FORM.cut_messages)
+        return record(reaper, path, messages=FORM.cut_messages)
 
 
 def test_the_recording_is_complete(recorded: Recorded, tmp_path: Path) -> None:
@@ -70,21 +77,30 @@ def test_cuts_lose_nothing(
 ) -> None:
     seed = random.randrange(1 << 32)
     chooser = random.Random(seed)
-    total, cuts, partial = Verdict(), 0, 0
-    positions = choose_positions(recorded, FORM.cuts, chooser)
-    for disk in disks(recorded.recording, positions):
-        for mode in REPLAYED:
-            place = tmp_path / f"{disk.position}-{mode.name}"
-            done = replay(recorded, disk, mode, place, chooser)
+    cuts, total = 0, Verdict()
+    for number in range(FORM.recordings):
+        run = recorded if number == 0 else record_load(tmp_path / f"run{number}")
+        positions = choose_positions(run, FORM.cuts, FORM.early_cuts, chooser)
+        for disk, mode in every_way(disks(run.recording, positions)):
+            place = tmp_path / f"{number}-{disk.position}-{mode.name}"
+            done = replay(run, disk, mode, place, chooser)
             cuts += 1
-            partial += len(done.partial)
             total.add(done.verdict)
             with capsys.disabled():
                 print(f"\ncut at {disk.position}, {mode.value}: {done.verdict}", flush=True)
             done.verdict.require_nothing_lost()
             assert not done.partial, done.partial
+        if run is not recorded:
+            run.remove()
     with capsys.disabled():
-        print(f"\npower cuts: {cuts} replayed (seed {seed}), {partial} partial files: {total}")
+        print(f"\npower cuts: {cuts} replayed (seed {seed}), no partial file: {total}")
+
+
+def every_way(stages: Iterable[Disk]) -> Iterator[tuple[Disk, Mode]]:
+    """Each disk with each mode, before the next disk is made of it."""
+    for disk in stages:
+        for mode in REPLAYED:
+            yield disk, mode
 
 
 @pytest.mark.timeout(600)

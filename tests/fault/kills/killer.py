@@ -32,6 +32,7 @@ UNFINISHED_TIMEOUT_S = 60.0
 LONGEST_WAIT_US = 400_000
 ANSWERS_BEFORE = 20  # sessions are back,
 ANSWERS_BETWEEN = 200  # and the load flows again, before the next kill
+PATIENCE = 10  # times so many answers are waited for, until the load has its rate
 WORKER_KILLS_IN_A_ROW = 4  # a worker that keeps dying is started later and later
 
 
@@ -95,10 +96,13 @@ class Round:
         self._chooser = chooser
         self._worker_kills = 0
 
-    def kill_once(self, victim: Victim | None = None) -> Kill:
+    def kill_once(self, victim: Victim | None = None, *, least_rate: float = 0.0) -> Kill:
         """Wait for load and unfinished units, then a random while, then kill."""
         self._load.wait_for_answers(ANSWERS_BEFORE)
-        rate = self._load.wait_for_answers(ANSWERS_BETWEEN)
+        for _ in range(PATIENCE):
+            rate = self._load.wait_for_answers(ANSWERS_BETWEEN)
+            if rate >= least_rate:
+                break
         units = wait_for(self._enough_units, timeout_s=UNFINISHED_TIMEOUT_S, what="100 units")
         kill = Kill(victim or self._choose(), units, rate)
         time.sleep(self._chooser.randrange(LONGEST_WAIT_US) / 1e6)

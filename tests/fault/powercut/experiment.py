@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,10 @@ class Recorded:
     names: dict[str, str]  # message id → name, for every 250 that the client saw
     mail: Path
     data: Path
+
+    def remove(self) -> None:
+        """Give back the space."""
+        shutil.rmtree(self.data.parents[1])
 
 
 def record(reaper: Reaper, path: Path, *, messages: int, source: Path | None = None) -> Recorded:
@@ -67,24 +72,32 @@ def record(reaper: Reaper, path: Path, *, messages: int, source: Path | None = N
     return Recorded(Recording(log), ledger.accepted, site.mail, site.data)
 
 
-def choose_positions(recorded: Recorded, count: int, chooser: random.Random) -> list[int]:
-    """Where to cut: one half of the positions just behind a 250, the others anywhere after one."""
+def choose_positions(
+    recorded: Recorded, count: int, early: int, chooser: random.Random
+) -> list[int]:
+    """Where to cut: half of `count` just behind a 250, the others anywhere after the first 250.
+
+    And `early` before it, while the server starts for the first time.
+    """
     critical = behind_acceptances(recorded, (count + 1) // 2, chooser)
-    places = range(critical[0], len(recorded.recording))
-    return sorted([*critical, *chooser.sample(places, count // 2)])
+    (first,) = behind_acceptances(recorded, 1)
+    later = chooser.sample(range(first, len(recorded.recording)), count // 2)
+    return sorted({*critical, *later, *chooser.sample(range(1, first), early)})
 
 
 def behind_acceptances(
-    recorded: Recorded, count: int, chooser: random.Random, *, least_size: int = 0
+    recorded: Recorded, count: int, chooser: random.Random | None = None, *, least_size: int = 0
 ) -> list[int]:
-    """Positions just behind the 250 of messages of at least this size."""
+    """Positions just behind the 250 of messages of at least this size; the first, or any."""
     found = [
         position
         for position, one in enumerate(recorded.recording, start=1)
         if one.kind is Kind.SENT
         and any(Message.parse(recorded.names[name]).size >= least_size for name in one.accepted)
     ]
-    return sorted(chooser.sample(found, min(count, len(found))))
+    if chooser is not None:
+        found = sorted(chooser.sample(found, min(count, len(found))))
+    return found[:count]
 
 
 def disks(
