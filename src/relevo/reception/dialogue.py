@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from relevo.directory import Existence, UnknownNow
 from relevo.journal import Rejected, session_error_line
@@ -31,12 +31,12 @@ from relevo.reception.transaction import AcceptedRecipient, Transaction
 from relevo.smtp import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from relevo.directory import Directory
     from relevo.queue.store import NewMessage
+    from relevo.reception.line import Line
     from relevo.reception.services import Mode, Services
-    from relevo.smtp import ServerSession
 
 logger = logging.getLogger("relevo.reception")
 
@@ -44,29 +44,6 @@ MAX_ADDRESS = 256  # octets (RFC 5321 §4.5.3.1.3)
 FREE_REJECTIONS = 10  # refused recipients a connection before answers slow down
 REJECTION_DELAY = 0.05  # seconds, times the refusals beyond the free ones
 MAX_REJECTION_DELAY = 2.0
-
-
-class Line(Protocol):
-    """What the dialogue needs of its connection."""
-
-    session: ServerSession
-    client: str  # ip:port, for events
-    client_ip: str
-    tls_version: str
-    tls_cipher: str
-
-    @property
-    def channel_binding(self) -> bytes | None:
-        """For SCRAM-…-PLUS."""
-
-    def start(self, work: Coroutine[object, object, None]) -> None:
-        """Run the one task that will answer the event, then go on with the session."""
-
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Run the action after a while, then go on with the session."""
-
-    def hold_reading(self, until: Coroutine[object, object, None]) -> None:
-        """Read nothing from the client until the coroutine is done."""
 
 
 class Dialogue:

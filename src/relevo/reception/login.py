@@ -11,7 +11,7 @@ from relevo.reception import answers
 
 if TYPE_CHECKING:
     from relevo.authn import Exchange
-    from relevo.reception.dialogue import Line
+    from relevo.reception.line import Line
     from relevo.reception.services import Services
     from relevo.smtp import events
 

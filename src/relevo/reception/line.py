@@ -1,0 +1,33 @@
+"""What the decisions of a session need of the connection they are about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from relevo.smtp import ServerSession
+
+
+class Line(Protocol):
+    """A client's connection, as `Dialogue` and `Login` see it."""
+
+    session: ServerSession
+    client: str  # ip:port, for events
+    client_ip: str
+    tls_version: str
+    tls_cipher: str
+
+    @property
+    def channel_binding(self) -> bytes | None:
+        """For SCRAM-…-PLUS."""
+
+    def start(self, work: Coroutine[object, object, None]) -> None:
+        """Run the one task that will answer the event, then go on with the session."""
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Run the action after a while, then go on with the session."""
+
+    def hold_reading(self, until: Coroutine[object, object, None]) -> None:
+        """Read nothing from the client until the coroutine is done."""
