@@ -17,7 +17,7 @@ from fault.site import make_site
 from harness import debian
 from harness.processes import Reaper, children
 
-pytestmark = pytest.mark.needs_debian("strace")
+pytestmark = [pytest.mark.needs_debian("strace"), pytest.mark.timeout(600)]
 
 MESSAGES, SESSIONS = 200, 20
 MUTANT_MESSAGES, MUTANT_LARGEST = 60, 2_000_000
@@ -48,7 +48,6 @@ def trace(
     return stored, problems
 
 
-@pytest.mark.timeout(600)
 def test_every_octet_is_synced_before_its_250(
     reaper: Reaper, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,7 +60,6 @@ def test_every_octet_is_synced_before_its_250(
     assert set(stored) == set(Stored), "not every way of storing was tried"
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "mutant", [ANSWER_FIRST, NO_COMMIT_SYNC, NO_SPOOL_SYNC], ids=lambda mutant: mutant.name
 )

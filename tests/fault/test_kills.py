@@ -24,7 +24,7 @@ def start_round(reaper: Reaper, path: Path, run: str, *, source: Path | None = N
     return Round(site, load, random.Random())
 
 
-@pytest.mark.timeout(7200 if FORM.is_full else 600)
+@pytest.mark.timeout(FORM.timeout_s)
 def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tally = Tally(least_rate=FORM.least_rate)
     number = 0
@@ -43,6 +43,7 @@ def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         running.site.remove_disk()
 
 
+@pytest.mark.timeout(600)
 def test_a_250_before_the_commit_is_found_out(
     tmp_path: Path, reaper: Reaper, capsys: pytest.CaptureFixture[str]
 ) -> None:

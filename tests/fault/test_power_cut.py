@@ -25,7 +25,7 @@ from fault.powercut.experiment import (
 from fault.verdict import Verdict
 from harness.processes import Reaper
 
-pytestmark = pytest.mark.needs_debian("gcc")
+pytestmark = [pytest.mark.needs_debian("gcc"), pytest.mark.timeout(600)]
 
 MUTANT_MESSAGES = 300
 MUTANT_CUTS = 6  # tried until mail is lost
@@ -71,7 +71,7 @@ def test_the_recording_is_complete(recorded: Recorded, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "played")
 
 
-@pytest.mark.timeout(7200 if FORM.is_full else 600)
+@pytest.mark.timeout(FORM.timeout_s)
 def test_cuts_lose_nothing(
     recorded: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,7 +103,6 @@ def every_way(stages: Iterable[Disk]) -> Iterator[tuple[Disk, Mode]]:
             yield disk, mode
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("counts", "least_size"),
     [
@@ -129,7 +128,6 @@ def test_missing_syncs_are_found_out(
     assert lost
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutant", [ANSWER_FIRST, NO_RENAME], ids=lambda mutant: mutant.name)
 def test_faults_of_the_server_are_found_out(
     reaper: Reaper, tmp_path: Path, mutant: Mutant, capsys: pytest.CaptureFixture[str]
