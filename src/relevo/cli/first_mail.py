@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
@@ -44,7 +45,7 @@ def submit_line(
         options = f"--insecure --user {credentials}"
         line = _curl(f"smtps://{login.address}", login.user, recipient, options)
         return f"printf '{_TEXT}' | {line}"
-    log_in = f"s.login({login.user!r}, {login.password!r}); "
+    log_in = f"s.login({json.dumps(login.user)}, {json.dumps(login.password)}); "
     return _python("SMTP_SSL", login.address, log_in, login.user, recipient)
 
 
@@ -64,7 +65,7 @@ def _curl(url: str, sender: str, recipient: str, options: str = "") -> str:
 def _python(kind: str, address: str, log_in: str, sender: str, recipient: str) -> str:
     host, _, port = address.rpartition(":")
     code = (
-        f"import smtplib; s = smtplib.{kind}({host!r}, {port}); {log_in}"
-        f"s.sendmail({sender!r}, [{recipient!r}], '{_TEXT}'); s.quit()"
+        f'import smtplib; s = smtplib.{kind}("{host}", {port}); {log_in}'
+        f's.sendmail({json.dumps(sender)}, [{json.dumps(recipient)}], "{_TEXT}"); s.quit()'
     )
-    return f'{shlex.quote(sys.executable)} -c "{code}"'
+    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
