@@ -6,6 +6,7 @@ from pathlib import Path
 
 from relevo.cli import reference as cli_reference
 from relevo.config import reference
+from relevo.hooks.contract import reference as hooks_reference
 from relevo.smtp import states
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,4 +14,5 @@ ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     reference.main(ROOT)
     cli_reference.main(ROOT)
+    (ROOT / "docs" / "reference" / "hooks.md").write_text(hooks_reference.reference_page())
     (ROOT / "docs" / "reference" / "smtp-states.md").write_text(states.reference_page())

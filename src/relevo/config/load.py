@@ -60,8 +60,13 @@ def load(
         values["hostname"] = hostname(profile)
         origins["hostname"] = "system"
 
+    hooks = tuple(
+        replace(hook, target=str(config_dir / hook.target))
+        for reading in readings
+        for hook in reading.hooks
+    )
     about = {"config_dir": config_dir, "source": files, "origins": MappingProxyType(origins)}
-    config = build(values, **about)
+    config = build(values, hook=hooks, **about)
     problems += cross_check(config, Places(merged, files[0]), frozenset(broken))
     problems.sort(key=lambda problem: ((*files, OVERRIDES).index(problem.file), problem.line))
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]

@@ -18,30 +18,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from relevo.config.hook_model import DeclaredHook, Hooks
+from relevo.config.key import key
 from relevo.config.problems import Problem
-
-
-def key(
-    doc: str,
-    default: Any,
-    *,
-    unit: str = "",
-    choices: tuple[str, ...] = (),
-    least: float | timedelta | None = None,
-    most: float | timedelta | None = None,
-) -> Any:
-    """A field with its documentation; `default` may be a factory for containers.
-
-    `choices` lists every value taken, `least` and `most` bound numbers and durations (both
-    inclusive).
-    """
-    meta = {"doc": doc, "unit": unit, "choices": choices, "least": least, "most": most}
-    if callable(default):
-        return field(default_factory=default, metadata=meta)
-    return field(default=default, metadata=meta)
-
 
 _MS = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)
@@ -226,6 +206,30 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dns:
+    """[dns]"""
+
+    servers: tuple[str, ...] = key(
+        "Name servers that resolve any name: `address`, `address:port` or `[v6]:port`; their word "
+        "on DNSSEC is taken. Empty: the system's (/etc/resolv.conf).",
+        (),
+    )
+    timeout: timedelta = key(
+        "A look-up ends after this, all servers and tries included.",
+        timedelta(seconds=5),
+        least=100 * _MS,
+        most=timedelta(minutes=1),
+    )
+    cache_size: int = key(
+        "Answers kept, a worker.",
+        4 * _MIB,
+        unit="bytes",
+        least=0,
+        most=_GIB,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """[delivery]"""
 
@@ -360,7 +364,10 @@ class Config:
     limits: Limits = key("", Limits)
     addresses: Addresses = key("", Addresses)
     auth: Auth = key("", Auth)
+    dns: Dns = key("", Dns)
     delivery: Delivery = key("", Delivery)
+    hooks: Hooks = key("", Hooks)
+    hook: tuple[DeclaredHook, ...] = key("", ())
     queue: Queue = key("", Queue)
     history: History = key("", History)
     log: Log = key("", Log)

@@ -39,6 +39,7 @@ DIFFERENCES = (
     Difference("listen.submission", ("systemd",), "chasquid takes its sockets from systemd."),
     Difference("listen.submission_tls", ("systemd",), "chasquid takes its sockets from systemd."),
     Difference("delivery.local", "mda", "chasquid hands local mail to a mail delivery agent."),
+    Difference("hooks.writable_by_others", "warn", "chasquid does not look at it."),
     Difference("queue.give_up_after", timedelta(hours=20), "chasquid's default."),
     Difference("mail_log.path", "syslog", "chasquid's default."),
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from relevo.config.profiles import differences_table
-from relevo.config.schema import KEYS, SECTIONS, Key
+from relevo.config.schema import HOOK_KEYS, KEYS, SECTIONS, Key
 from relevo.config.toml_text import toml_value
 
 PAGE = Path("docs/reference/configuration.md")
@@ -62,13 +62,26 @@ _WHAT_KEYS = {
     "limits": "Bounds of connections and messages",
     "addresses": "How local parts are read",
     "auth": "Logging in",
+    "dns": "Looking up names",
     "delivery": "Local delivery",
+    "hooks": "Programs of the operator",
     "queue": "The queue",
     "history": "What is remembered about messages",
     "log": "The server's log",
     "mail_log": "One line for what happens to each message",
     "reload": "Looking for changed files",
 }
+
+
+_DECLARED_HOOKS = """
+## `[[hook]]`: a program with contract v2, one table each
+
+Called in the order of the file, after those in `hooks/`. What it is told and what it answers is in
+[hooks.md](hooks.md).
+
+| key | default | meaning |
+|---|---|---|
+"""
 
 
 def reference_page() -> str:
@@ -78,6 +91,8 @@ def reference_page() -> str:
         title = f"`[{section}]`: {_WHAT_KEYS[section].lower()}" if section else _WHAT_KEYS[section]
         parts.append(f"\n## {title}\n\n| key | default | meaning |\n|---|---|---|\n")
         parts += [_row(key) for key in KEYS.values() if key.section == section]
+    parts.append(_DECLARED_HOOKS)
+    parts += [_row(key) for key in HOOK_KEYS.values()]
     return "".join(parts)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from relevo.config.chasquid_conf import RELEVO_NAMES
 from relevo.config.convert import convert, convert_text, nearest
-from relevo.config.schema import KEYS, SECTIONS
+from relevo.config.hook_tables import read_hook_tables
+from relevo.config.schema import HOOK_TABLE, KEYS, SECTIONS
 from relevo.config.settings import OVERRIDES, Reading
 from relevo.config.toml_lines import Path, key_lines
 
@@ -39,7 +40,9 @@ def read_relevo_toml(data: bytes, file: str) -> Reading:
         return reading
     lines = key_lines(document)
     for name, raw in tree.items():
-        if name in SECTIONS:
+        if name == HOOK_TABLE:
+            read_hook_tables(reading, lines, raw)
+        elif name in SECTIONS:
             _read_section(reading, lines, name, raw)
         else:
             _read_key(reading, lines, (name,), raw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from relevo.mail import InvalidAddress, normalize_domain, parse_address
 
 MECHANISMS = ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")
 
+_DNS_PORT = 53
 _MAILDIR = "maildir:"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _LISTS = ("listen.smtp", "listen.submission", "listen.submission_tls")
@@ -64,6 +66,26 @@ def _mechanisms(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
             hint = f"did you mean {near}?" if near else f"known are {', '.join(MECHANISMS)}"
             raise BadValue(f"{value!r} is no mechanism of this server", hint)
     return tuple(dict.fromkeys(upper))
+
+
+def _name_servers(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_name_server(value) for value in values))
+
+
+def _name_server(value: str) -> str:
+    """`address:port`. A host name would need DNS to find DNS."""
+    hint = "for example 127.0.0.1, 192.0.2.53:5353 or [2001:db8::53]:53"
+    try:
+        return str(ListenAddress(str(ip_address(value)), _DNS_PORT))
+    except ValueError:
+        pass  # then with a port
+    try:
+        address = parse_listen_address(value)
+        if address is None or not address.port:
+            raise BadValue(f"{value!r} is not the address of a name server", hint)
+        return str(ListenAddress(str(ip_address(address.host)), address.port))
+    except ValueError as error:
+        raise BadValue(f"{value!r} is not the address of a name server", hint) from error
 
 
 def _local(value: str, config_dir: Path) -> str:
@@ -140,6 +162,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "auth.mechanisms": _mechanisms,
     "auth.dovecot_userdb_path": _optional_file,
     "auth.dovecot_client_path": _optional_file,
+    "dns.servers": _name_servers,
     "delivery.local": _local,
     "delivery.mda_command": _command,
     "log.file": _file_or_word("stderr"),

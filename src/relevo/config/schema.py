@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from relevo.config.hook_model import DeclaredHook
 from relevo.config.model import Config
 
 
@@ -101,6 +102,15 @@ def _key(field: dataclasses.Field[Any], section: str, annotation: Any) -> Key:
 
 KEYS = {key.name: key for key in _keys()}
 """Every key by its dotted name: those outside tables first, then table by table."""
+
+HOOK_TABLE = "hook"
+"""The array of tables that declares hooks: `[[hook]]`."""
+
+HOOK_KEYS = {
+    member.name: _key(member, HOOK_TABLE, get_type_hints(DeclaredHook)[member.name])
+    for member in dataclasses.fields(DeclaredHook)
+}
+"""The keys of one `[[hook]]`, by field."""
 
 SECTIONS = tuple(dict.fromkeys(key.section for key in KEYS.values() if key.section))
 """The names of the tables, in the order of `Config`."""

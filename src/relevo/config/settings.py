@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relevo.config.convert import BadValue
+from relevo.config.hook_model import DeclaredHook
 from relevo.config.problems import Problem, Severity
 from relevo.config.schema import Key
 
@@ -44,6 +45,7 @@ class Reading:
     file: str
     settings: list[Setting] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    hooks: list[DeclaredHook] = field(default_factory=list)
 
     def add(self, key: Key, line: int, make: Callable[[], Any], name: str = "") -> None:
         """The setting with the value that `make` returns, or the problem it raises as BadValue."""

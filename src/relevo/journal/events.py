@@ -112,6 +112,22 @@ class DsnSent:
 
 
 @dataclass(frozen=True, slots=True)
+class HookVerdict:
+    """What a hook said about a message, and how it went."""
+
+    time: float
+    message_id: str
+    stage: str  # "post-data" …
+    hook: str  # "hooks/post-data", or the name of a declared one
+    version: str  # first digits of the SHA-256 of its file
+    verdict: str  # "accept", "reject" or "tempfail"
+    change: str = ""  # what it changed, in words
+    reason: str = ""  # its reply, or what is wrong with it
+    stderr: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorAction:
     """Somebody changed the queue by hand (retry, drop)."""
 
@@ -129,5 +145,6 @@ Event = (
     | Waiting
     | Done
     | DsnSent
+    | HookVerdict
     | OperatorAction
 )

@@ -23,6 +23,7 @@ from relevo.journal.events import (
     Done,
     DsnSent,
     Event,
+    HookVerdict,
     Listening,
     OperatorAction,
     Outcome,
@@ -73,7 +74,7 @@ def _chasquid_text(event: Event) -> str | None:
             return f"{event.client} auth {verdict} for {without_blanks(event.user)}"
         case Listening():
             return f"daemon listening on {event.address}"
-        case DsnSent() | OperatorAction():
+        case DsnSent() | HookVerdict() | OperatorAction():
             return None
         case _:
             assert_never(event)
@@ -144,6 +145,11 @@ def _described(event: Event) -> tuple[str, str, str]:
             return ("LOGIN", _GREEN, user) if event.succeeded else ("NO LOGIN", _RED, user)
         case Listening():
             return "LISTENING", _GREY, f"{event.address}  ({event.mode})"
+        case HookVerdict():
+            said = "; ".join(filter(None, (event.change, event.reason)))
+            text = f"{event.hook} says {event.verdict}" + (f": {said}" if said else "")
+            colour = _GREEN if event.verdict == "accept" else _RED
+            return "HOOK", colour, f"{text}  ({event.message_id}, {event.seconds * 1000:.1f} ms)"
         case OperatorAction():
             return "OPERATOR", _GREY, f"{event.action} {event.message_id}"
         case _:
@@ -186,6 +192,7 @@ _KINDS = {
         Authenticated,
         Done,
         DsnSent,
+        HookVerdict,
         Listening,
         OperatorAction,
         Rejected,

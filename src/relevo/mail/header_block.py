@@ -109,6 +109,17 @@ def remove_fields(head: bytes, *names: str) -> bytes:
     return head
 
 
+def replace_field(head: bytes, name: str, field: bytes) -> bytes:
+    """The head with `field`, whole with its CRLF, in the place of the first field of this name.
+
+    Further fields of the name go; where there is none, `field` stands on top.
+    """
+    first = _field(name).search(head) if _may_have(head, name) else None
+    if first is None:
+        return field + head
+    return head[: first.start()] + field + remove_fields(head[first.end() :], name)
+
+
 def _may_have(head: bytes, name: str) -> bool:
     """A quick no for the ordinary case that a field is absent: 5 times faster than its pattern."""
     return name.lower().encode() in head.lower()

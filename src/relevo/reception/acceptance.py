@@ -1,12 +1,13 @@
 """From a complete message to what the queue stores: content checks, expansion, trace fields.
 
 Order (docs/architecture.md): header check → loop check → completion of a submission → every
-recipient expanded → trace field on top → units by route. A failure of any step is a
-`MessageRefused` with the reply that says so, and nothing is stored.
+recipient expanded → trace field on top → post-data hooks → units by route. A failure of any step
+is a `MessageRefused` with the reply that says so, and nothing is stored.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from relevo.reception import answers
 if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.directory import Directory, Target
+    from relevo.journal import Event, HookVerdict
     from relevo.queue.store import MessageId
     from relevo.reception.answers import Answer
     from relevo.reception.arriving import ArrivingMessage
@@ -49,6 +51,7 @@ class Arrival:
     tls_version: str  # as `ssl` says it; "" on plain text
     tls_cipher: str
     identity: str  # who logged in, or ""
+    spf_result: str = "none"  # of the reverse-path, RFC 7208 §2.6
 
 
 class MessageRefused(Exception):
@@ -60,6 +63,15 @@ class MessageRefused(Exception):
 
 
 Expansion = list[ExpandedTarget]
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """A message as the hooks left it, or as it is without any."""
+
+    start: bytes  # the header block and whatever else of the message is in memory
+    expansion: Expansion
+    records: tuple[HookVerdict, ...] = ()
 
 
 def check_content(message: ArrivingMessage, config: Config) -> None:
@@ -101,34 +113,26 @@ async def expand(
 ) -> Expansion:
     """Final targets of all recipients, asking whom it takes. Raises MessageRefused."""
     expansion: Expansion = []
-    for recipient in recipients:
-        try:
-            targets = await directory.expand(recipient.address)
-        except ExpansionFailed as error:
-            raise _not_expanded(recipient, error) from error
+    found = await asyncio.gather(
+        *(directory.expand(recipient.address) for recipient in recipients), return_exceptions=True
+    )
+    for recipient, targets in zip(recipients, found, strict=True):
+        if isinstance(targets, ExpansionFailed):
+            raise _not_expanded(recipient, targets) from targets
+        if isinstance(targets, BaseException):
+            raise targets
         expansion += [_expanded(recipient, target) for target in targets]
     return _bounded(expansion, limit)
 
 
-def compose(
-    transaction: Transaction,
-    message: ArrivingMessage,
-    arrival: Arrival,
-    expansion: Expansion,
-    directory: Directory,
-) -> NewMessage:
-    """The message as it is stored, with its event."""
+def traced_start(transaction: Transaction, message: ArrivingMessage, arrival: Arrival) -> bytes:
+    """What of the message is in memory, completed and with our trace fields on top."""
     facts = ReceptionFacts(
         hello_name=arrival.hello_name,
         client_ip=arrival.client_ip,
         is_authenticated=bool(arrival.identity),
         hostname=arrival.hostname,
-        protocol=protocol_name(
-            is_esmtp=arrival.is_esmtp,
-            is_tls=bool(arrival.tls_version),
-            is_authenticated=bool(arrival.identity),
-            is_smtputf8=transaction.parameters.smtputf8,
-        ),
+        protocol=_protocol(transaction, arrival),
         tls_version=arrival.tls_version,
         tls_cipher=arrival.tls_cipher,
         mode=arrival.mode,
@@ -146,7 +150,18 @@ def compose(
             hostname=arrival.hostname,
         )
         start = head + start[length:]
-    content = message.content(received_field(facts) + start)
+    return received_field(facts) + start
+
+
+def compose(
+    transaction: Transaction,
+    message: ArrivingMessage,
+    arrival: Arrival,
+    hooked: Hooked,
+    directory: Directory,
+) -> NewMessage:
+    """The message as it is stored, with its events."""
+    content = message.content(hooked.start)
     parameters = transaction.parameters
     envelope = Envelope(
         reverse_path=str(transaction.reverse_path),
@@ -160,15 +175,25 @@ def compose(
         time=arrival.time,
         message_id=arrival.message_id,
         client=arrival.client,
-        reverse_path=facts.reverse_path,
+        reverse_path=transaction.reverse_path.plain,
         forward_paths=transaction.forward_paths,
         size=content.size,
-        protocol=facts.protocol,
+        protocol=_protocol(transaction, arrival),
         auth=arrival.identity,
         tls=f"{arrival.tls_version} {arrival.tls_cipher}" if arrival.tls_version else "",
     )
-    units = plan_units(expansion, is_local=directory.is_local, now=arrival.time)
-    return NewMessage(arrival.message_id, arrival.time, envelope, content, units, (event,))
+    units = plan_units(hooked.expansion, is_local=directory.is_local, now=arrival.time)
+    events: tuple[Event, ...] = (event, *hooked.records)
+    return NewMessage(arrival.message_id, arrival.time, envelope, content, units, events)
+
+
+def _protocol(transaction: Transaction, arrival: Arrival) -> str:
+    return protocol_name(
+        is_esmtp=arrival.is_esmtp,
+        is_tls=bool(arrival.tls_version),
+        is_authenticated=bool(arrival.identity),
+        is_smtputf8=transaction.parameters.smtputf8,
+    )
 
 
 def _expanded(recipient: AcceptedRecipient, target: Target) -> ExpandedTarget:

@@ -73,6 +73,10 @@ class ArrivingMessage:
         """The octets that are in memory: the whole message, or its head and blank line."""
         return self._head if self._spool is not None else b"".join(self._chunks)
 
+    def rest(self) -> Content | None:
+        """What follows `start()` on disk, to be read while nothing is decided; None: nothing."""
+        return None if self._spool is None else self._spool.finish(b"")
+
     def content(self, start: bytes) -> Content:
         """What the store takes, with `start` in the place of `start()`."""
         if self._spool is not None:

@@ -18,23 +18,27 @@ from relevo.queue.store import StoreFailed
 from relevo.reception import answers
 from relevo.reception.acceptance import (
     Arrival,
+    Hooked,
     MessageRefused,
     check_content,
     compose,
     expand,
     expand_now,
+    traced_start,
 )
 from relevo.reception.answers import Answer
 from relevo.reception.arriving import HIGH_WATER, ArrivingMessage
 from relevo.reception.login import Login
+from relevo.reception.post_data import RefusedByHook, ask_hooks
 from relevo.reception.transaction import AcceptedRecipient, Transaction
 from relevo.smtp import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relevo.directory import Directory
+    from relevo.hooks.programs import Program
     from relevo.queue.store import NewMessage
+    from relevo.reception.acceptance import Expansion
     from relevo.reception.line import Line
     from relevo.reception.services import Mode, Services
 
@@ -203,22 +207,45 @@ class Dialogue:
         directory = services.directory()
         limit = services.config.limits.expanded_recipients
         expansion = expand_now(transaction.recipients, directory, limit)
-        if expansion is None:
-            self._line.start(self._expand_and_store(transaction, message, directory))
+        programs = services.post_data.find()
+        if expansion is None or programs:
+            self._line.start(self._ask_and_store(transaction, message, expansion, programs))
             return
-        new = compose(transaction, message, self._arrival(), expansion, directory)
+        arrival = self._arrival()
+        plain = Hooked(traced_start(transaction, message, arrival), expansion)
+        new = compose(transaction, message, arrival, plain, directory)
         self._line.start(self._store(new, transaction))
 
-    async def _expand_and_store(
-        self, transaction: Transaction, message: ArrivingMessage, directory: Directory
+    async def _ask_and_store(
+        self,
+        transaction: Transaction,
+        message: ArrivingMessage,
+        expansion: Expansion | None,
+        programs: list[Program],
     ) -> None:
-        limit = self._services.config.limits.expanded_recipients
+        """Expand where hooks must be asked, then ask the post-data hooks."""
+        services = self._services
+        directory = services.directory()
+        limit = services.config.limits.expanded_recipients
+        arrival = self._arrival()
         try:
-            expansion = await expand(transaction.recipients, directory, limit)
+            if expansion is None:
+                expansion = await expand(transaction.recipients, directory, limit)
+            hooked = Hooked(traced_start(transaction, message, arrival), expansion)
+            if programs:
+                hooked = await ask_hooks(
+                    services.post_data, programs, transaction, arrival, message, hooked,
+                    directory, limit,
+                )  # fmt: skip
+        except RefusedByHook as refusal:
+            for record in refusal.records:
+                services.record(record)
+            self._refuse_message(refusal, transaction, arrival.message_id)
+            return
         except MessageRefused as refusal:
             self._refuse_message(refusal, transaction)
             return
-        new = compose(transaction, message, self._arrival(), expansion, directory)
+        new = compose(transaction, message, arrival, hooked, directory)
         await self._store(new, transaction)
 
     async def _store(self, message: NewMessage, transaction: Transaction) -> None:
@@ -278,7 +305,9 @@ class Dialogue:
         else:
             self._answer(answer)
 
-    def _refuse_message(self, refusal: MessageRefused, transaction: Transaction) -> None:
+    def _refuse_message(
+        self, refusal: MessageRefused, transaction: Transaction, message_id: str = ""
+    ) -> None:
         transaction.drop()
         self._record_refusal(
             "DATA",
@@ -286,6 +315,7 @@ class Dialogue:
             str(refusal),
             transaction.reverse_path.plain,
             transaction.forward_paths,
+            message_id,
         )
         self._answer(refusal.answer)
 
@@ -296,6 +326,7 @@ class Dialogue:
         reason: str,
         sender: str | None = None,
         recipients: tuple[str, ...] | None = None,
+        message_id: str = "",
     ) -> None:
         """`sender` and `recipients` default to those of the open transaction."""
         transaction = self._transaction
@@ -315,6 +346,7 @@ class Dialogue:
                 code=answer.code,
                 enhanced=answer.enhanced,
                 reason=reason,
+                message_id=message_id,
             )
         )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from relevo.authn import Authenticator
     from relevo.config import Config
     from relevo.directory import Directory
+    from relevo.hooks.post_data import PostDataHooks
     from relevo.journal import Event
     from relevo.queue import SqliteStore
     from relevo.queue.store import MessageId, Unit
@@ -57,6 +58,7 @@ class Services:
     has_room: Callable[[], bool]  # whether `take` wants units now; else they wait in the store
     new_id: Callable[[], MessageId]
     is_queue_full: Callable[[], bool]
+    post_data: PostDataHooks
     is_draining: bool = False
     _settings: dict[tuple[Mode, str, bool], SessionSettings] = field(default_factory=dict)
 

@@ -3,9 +3,9 @@
 It runs no event loop and opens no TLS context or database for longer than a call, so that a fork
 is always clean. Its loop waits for signals, for workers, and for questions on the control socket.
 
-Order at start: configuration → data directory locked → listeners opened → privileges dropped, if
-started as root → directory and certificates validated → database made, stale leases released →
-workers forked → `listeners.json` written once all are ready.
+Order at start: configuration → hook host forked → data directory locked → listeners opened →
+privileges dropped, if started as root → directory and certificates validated → database made,
+stale leases released → workers forked → `listeners.json` written once all are ready.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from relevo.service.certificates import CertificateError, Certificates
 from relevo.service.control import ControlSocket
 from relevo.service.counters import Counters
 from relevo.service.data_dir import DataDirError, DataDirLock
+from relevo.service.hook_host import HookHost
 from relevo.service.listeners import Listener, ListenFailed, open_listeners
 from relevo.service.logs import open_maillog, setup_logging
 
@@ -84,8 +85,14 @@ class Supervisor:
 
     def run(self) -> int:
         """Start, supervise, stop; 0 after TERM or INT. Raises StartFailed, ConfigErrors."""
-        config = self._config
-        setup_logging(config)
+        setup_logging(self._config)
+        self._hook_host = HookHost(self._config)  # forked while nothing is open
+        try:
+            return self._run(self._config)
+        finally:
+            self._hook_host.stop()
+
+    def _run(self, config: Config) -> int:
         try:
             user = _service_user(config)
             self._lock = DataDirLock(config.data_dir, user)
@@ -111,6 +118,7 @@ class Supervisor:
         self._slots = [_Slot(row) for row in range(count)]
         self._watch_signals()
         self._selector.register(self._control.socket, selectors.EVENT_READ, self._control.serve)
+        self._watch_hook_host()
         gc.collect()
         gc.freeze()  # what exists now is shared with the workers: never touch it by collecting
         for slot in self._slots:
@@ -139,6 +147,8 @@ class Supervisor:
     def _wait(self) -> None:
         now = time.monotonic()
         due = [slot.start_at for slot in self._slots if not slot.pid and not self._is_stopping]
+        if not self._hook_host.pid and not self._is_stopping:
+            due.append(self._hook_host.start_at)
         if self._is_stopping:
             due.append(self._kill_at)
         timeout = max(0.0, min(due) - now) if due else None
@@ -149,9 +159,16 @@ class Supervisor:
             if now >= self._kill_at:
                 self._signal_workers(signal.SIGKILL)
             return
+        if not self._hook_host.pid and self._hook_host.start_at <= now:
+            self._hook_host.start()
+            self._watch_hook_host()
         for slot in self._slots:
             if not slot.pid and slot.start_at <= now:
                 self._fork(slot)
+
+    def _watch_hook_host(self) -> None:
+        host = self._hook_host
+        self._selector.register(host.control, selectors.EVENT_READ, host.read_control)
 
     def _on_signals(self) -> None:
         for number in set(self._signals.recv(4096)):
@@ -186,6 +203,7 @@ class Supervisor:
                         connections=self._connections,
                         counters=self._counters,
                         ready_fd=report,
+                        hook_sockets=self._hook_host.sockets,
                     )
                 )
             except BaseException:
@@ -209,6 +227,7 @@ class Supervisor:
         self._signals.close()
         self._signal_sender.close()
         self._control.socket.close()
+        self._hook_host.leave()
 
     def _on_report(self, slot: _Slot) -> None:
         if os.read(slot.ready_fd, 1) == b"r":
@@ -231,6 +250,9 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            if pid == self._hook_host.pid:
+                self._selector.unregister(self._hook_host.control)
+                self._hook_host.on_death(os.waitstatus_to_exitcode(status))
             for slot in self._slots:
                 if slot.pid == pid:
                     self._on_death(slot, os.waitstatus_to_exitcode(status))
@@ -292,6 +314,7 @@ class Supervisor:
             return str(error).splitlines()
         self._config, self._watcher = config, watcher
         setup_logging(config)
+        self._hook_host.reconfigure(config)
         self._signal_workers(signal.SIGHUP)
         return []
 
@@ -324,6 +347,7 @@ class Supervisor:
                 }
                 for slot in self._slots
             ],
+            "hook_host": {"pid": self._hook_host.pid, "restarts": self._hook_host.restarts},
             "connections": self._connections.total(),
             "counters": self._counters.read(),
             "problems": [str(problem) for problem in self._watcher.problems],

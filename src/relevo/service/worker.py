@@ -24,6 +24,9 @@ from relevo.authn import Authenticator, server_secret
 from relevo.config import ConfigErrors
 from relevo.delivery import make_dispatcher
 from relevo.directory import DirectoryErrors, DirectoryWatcher
+from relevo.hooks.alias_hooks import ProgramAliasHooks
+from relevo.hooks.caller import Caller
+from relevo.hooks.post_data import PostDataHooks
 from relevo.journal import MailLogUnavailable
 from relevo.queue import StoreOptions, open_store
 from relevo.queue.ids import new_id
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from relevo.config import Config
+    from relevo.hooks.host import PoolSockets
     from relevo.journal import Event, MailLog
     from relevo.reception import Mode
     from relevo.service.counters import Counters
@@ -59,6 +63,7 @@ class WorkerSetup:
     connections: ConnectionTable
     counters: Counters
     ready_fd: int
+    hook_sockets: PoolSockets
 
 
 def run(setup: WorkerSetup) -> int:
@@ -89,7 +94,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         config, setup = self._config, self._setup
         self._maillog = self._open_maillog(config)
-        self._watcher = DirectoryWatcher(config)
+        self._hooks = Caller(config, setup.hook_sockets)
+        self._alias_hooks = ProgramAliasHooks(self._hooks)
+        self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks)
         self._certificates = Certificates(config.config_dir / "certs")
         self._certificates.refresh()
         self._store = open_store(
@@ -115,6 +122,7 @@ class Worker:
             has_room=lambda: self._dispatcher.has_room,
             new_id=new_id,
             is_queue_full=lambda: self._is_queue_full,
+            post_data=PostDataHooks(self._hooks),
         )
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor says when to stop
@@ -210,8 +218,10 @@ class Worker:
         self._config = config
         setup_logging(config)
         self._replace_maillog(config)
+        self._hooks.reconfigure(config)
+        self._alias_hooks.reconfigure()
         try:
-            self._watcher = DirectoryWatcher(config)
+            self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks)
         except DirectoryErrors:
             logger.exception("users and aliases stay as they were")
         self._refresh_certificates()

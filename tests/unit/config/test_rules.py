@@ -30,6 +30,10 @@ def problems(directory: Path, text: str) -> list[str]:
         ('listen.monitoring = "x"', "1: listen.monitoring: 'x' has no port"),
         ("listen.haproxy = true", "1: listen.haproxy: the PROXY protocol is not supported"),
         ('auth.mechanisms = ["CRAM-MD5"]', "1: auth.mechanisms: 'CRAM-MD5' is no mechanism"),
+        ('dns.servers = "ns.example.org"', "1: dns.servers: 'ns.example.org' is not the address"),
+        ('dns.servers = "127.0.0.1:0"', "1: dns.servers: '127.0.0.1:0' is not the address"),
+        ('dns.servers = ["systemd"]', "1: dns.servers: 'systemd' is not the address"),
+        ('dns.servers = ["::1", "[::1"]', "1: dns.servers: '[::1' is not the address"),
         ('postmaster = "a@b@"', "1: postmaster: 'a@b@' is not an address"),
         ('postmaster = "me"', "1: postmaster: 'me' is not an address"),
         ('addresses.suffix_separators = "@"', "1: addresses.suffix_separators: @ cannot be"),
@@ -130,3 +134,10 @@ def test_several_domains_need_the_domain_in_the_pattern(tmp_path: Path) -> None:
 def test_mechanisms_are_upper_case_and_once(tmp_path: Path) -> None:
     (tmp_path / "relevo.toml").write_text('auth.mechanisms = ["plain", "PLAIN", "Login"]')
     assert load(tmp_path).auth.mechanisms == ("PLAIN", "LOGIN")
+
+
+def test_name_servers_have_their_port_and_stand_once(tmp_path: Path) -> None:
+    servers = '["127.0.0.1", "127.0.0.1:53", "192.0.2.1:5353", "2001:DB8::53", "[::1]:54"]'
+    (tmp_path / "relevo.toml").write_text(f"dns.servers = {servers}")
+    expected = ("127.0.0.1:53", "192.0.2.1:5353", "[2001:db8::53]:53", "[::1]:54")
+    assert load(tmp_path).dns.servers == expected

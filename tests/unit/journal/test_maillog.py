@@ -16,6 +16,7 @@ from relevo.journal.events import (
     Authenticated,
     Done,
     DsnSent,
+    HookVerdict,
     Event,
     Listening,
     OperatorAction,
@@ -178,6 +179,7 @@ def test_kinds_are_the_names_of_the_events() -> None:
             Waiting(TIME, "", "", 0),
             Done(TIME, "", ""),
             DsnSent(TIME, "", "", ""),
+            HookVerdict(TIME, "", "", "", "", ""),
             OperatorAction(TIME, "", ""),
         )
     }

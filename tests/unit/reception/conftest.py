@@ -13,6 +13,8 @@ import pytest
 from relevo.authn import Authenticator
 from relevo.config import Config, load
 from relevo.directory import DirectoryWatcher
+from relevo.hooks.post_data import PostDataHooks
+from relevo.hooks.programs import Program
 from relevo.journal import Event
 from relevo.queue.ids import new_id
 from relevo.queue.sqlite import SqliteStore
@@ -143,6 +145,13 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+class NoHooks:
+    """An installation without hooks."""
+
+    def find(self) -> list[Program]:
+        return []
+
+
 @dataclass
 class Place:
     """A config directory and what connections to it share."""
@@ -173,6 +182,7 @@ class Place:
             has_room=lambda: True,
             new_id=new_id,
             is_queue_full=lambda: self.is_queue_full,
+            post_data=cast("PostDataHooks", NoHooks()),
         )
 
     def connect(self, mode: Mode = Mode.SMTP, services: Services | None = None) -> Client:

@@ -1,0 +1,159 @@
+"""The part of the configuration tree that is about hooks: `[hooks]` and `[[hook]]`."""
+
+# ruff: noqa: RUF009 -- key() is dataclasses.field() with documentation, not a value
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from relevo.config.key import key
+
+_MS = timedelta(milliseconds=1)
+_DAY = timedelta(days=1)
+_KIB = 1024
+_GIB = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """[hooks]"""
+
+    post_data_timeout: timedelta = key(
+        "`hooks/post-data` is killed after this.",
+        timedelta(minutes=1),
+        least=_MS,
+        most=timedelta(minutes=10),
+    )
+    alias_timeout: timedelta = key(
+        "`hooks/alias-resolve` and `hooks/alias-exists` are killed after this.",
+        timedelta(seconds=5),
+        least=_MS,
+        most=timedelta(minutes=1),
+    )
+    alias_exists_errors: str = key(
+        "What an `alias-exists` that cannot be started or is killed means for the address: that "
+        "it does not exist, or 451.",
+        "absent",
+        choices=("absent", "tempfail"),
+    )
+    on_error: str = key(
+        "What a `post-data` that cannot be started, is killed or crashes means for the message.",
+        "tempfail",
+        choices=("tempfail", "accept", "reject"),
+    )
+    writable_by_others: str = key(
+        "Hooks that others may write to: treat as failing, or warn once.",
+        "refuse",
+        choices=("refuse", "warn"),
+    )
+    max_concurrent: int = key(
+        "`post-data` hooks at once, over all workers.", 32, least=1, most=1024
+    )
+    alias_max_concurrent: int = key(
+        "Alias hooks at once, over all workers.", 32, least=1, most=1024
+    )
+    slot_timeout: timedelta = key(
+        "How long a call waits for one of these places before it fails.",
+        timedelta(seconds=10),
+        least=_MS,
+        most=timedelta(minutes=5),
+    )
+    cache_ttl: timedelta = key(
+        "How long the answer of an alias hook is used again; 0s: never.",
+        timedelta(seconds=10),
+        least=timedelta(0),
+        most=_DAY,
+    )
+    negative_ttl: timedelta = key(
+        "The same for the answer that there is no alias.",
+        timedelta(seconds=10),
+        least=timedelta(0),
+        most=_DAY,
+    )
+    cache_size: int = key("Addresses kept for that, a worker.", 10_000, least=1, most=1_000_000)
+    output_limit: int = key(
+        "Octets a hook may print; more is a failure.",
+        64 * _KIB,
+        unit="bytes",
+        least=512,
+        most=128 * _KIB,
+    )
+    max_processes: int = key(
+        "Processes a call may have at once; more is a failure.", 256, least=1, most=100_000
+    )
+    memory_limit: int = key(
+        "Private memory of each hook process; 0: no limit.",
+        2 * _GIB,
+        unit="bytes",
+        least=0,
+        most=1024 * _GIB,
+    )
+    cpu_limit: timedelta = key(
+        "Processor time of each hook process, whole seconds; 0s: no limit.",
+        timedelta(minutes=1),
+        least=timedelta(0),
+        most=_DAY,
+    )
+    file_size_limit: int = key(
+        "Largest file a hook may write; 0: no limit.",
+        _GIB,
+        unit="bytes",
+        least=0,
+        most=1024 * _GIB,
+    )
+    open_files: int = key("Open files of each hook process; 0: no limit.", 1024, least=0)
+    breaker_failures: int = key(
+        "After so many calls of a hook in a row that were killed or crashed, it is not called for "
+        "a while; 0: always call.",
+        10,
+        least=0,
+        most=1_000_000,
+    )
+    breaker_pause: timedelta = key(
+        "That while; then one call is a trial.",
+        timedelta(seconds=10),
+        least=_MS,
+        most=_DAY,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredHook:
+    """One [[hook]]: a program with contract v2."""
+
+    name: str = key("For logs and traces; default: the target's file name.", "")
+    stage: str = key(
+        "When it is called.",
+        "post-data",
+        choices=("post-data", "alias-resolve", "alias-exists"),
+    )
+    form: str = key("How it is called: `exec`, a process a call.", "exec", choices=("exec",))
+    target: str = key("The program; relative to the config directory. Needed.", "")
+    arguments: tuple[str, ...] = key("Its arguments.", ())
+    timeout: timedelta = key(
+        "It is killed after this.",
+        timedelta(seconds=30),
+        least=_MS,
+        most=timedelta(minutes=10),
+    )
+    on_error: str = key(
+        "What its failure means; at `alias-resolve` and `alias-exists`, `reject` and `accept` mean "
+        "that it knows no alias.",
+        "tempfail",
+        choices=("tempfail", "accept", "reject"),
+    )
+    max_concurrent: int = key("Calls at once, over all workers.", 16, least=1, most=1024)
+    run_as: str = key(
+        "User that it runs as; only a server started as root can do that. Empty: the server's.", ""
+    )
+    memory_limit: int = key(
+        "As in `[hooks]`; 0: that one.", 0, unit="bytes", least=0, most=1024 * _GIB
+    )
+    cpu_limit: timedelta = key(
+        "As in `[hooks]`; 0s: that one.", timedelta(0), least=timedelta(0), most=_DAY
+    )
+    file_size_limit: int = key(
+        "As in `[hooks]`; 0: that one.", 0, unit="bytes", least=0, most=1024 * _GIB
+    )
+    open_files: int = key("As in `[hooks]`; 0: that one.", 0, least=0)

@@ -1,0 +1,172 @@
+"""One call of one hook, with everything that protects the others from it.
+
+Whatever goes wrong is a `Report`: a file that others may write to, an open breaker, no free place,
+a crash. What the report means for the mail is said at the stages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relevo.hooks.breaker import Breaker
+from relevo.hooks.calls import HookPool
+from relevo.hooks.programs import Form, Program, Programs
+from relevo.hooks.settings import pool_settings
+from relevo.hooks.wire import How, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from relevo.config import Config
+    from relevo.hooks.contract import Stage
+    from relevo.hooks.host import PoolSockets
+
+logger = logging.getLogger("relevo.hooks")
+
+_MAX_BREAKERS = 256
+_HARMFUL = frozenset(
+    {How.SIGNALLED, How.TIMED_OUT, How.TOO_MUCH_OUTPUT, How.TOO_MANY_PROCESSES, How.BROKEN}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call that is over, whether or not anything ran."""
+
+    program: Program
+    report: Report
+    version: str
+
+    @property
+    def has_ended_by_itself(self) -> bool:
+        return self.report.how is How.EXITED
+
+
+Observer = "Callable[[Stage, Called], None]"
+
+
+class Caller:
+    """Calls hooks for one worker."""
+
+    def __init__(
+        self,
+        config: Config,
+        sockets: PoolSockets,
+        *,
+        observe: Callable[[Stage, Called], None] = lambda _stage, _called: None,
+    ) -> None:
+        self._sockets = sockets
+        self._observe = observe
+        self._breakers: dict[str, Breaker] = {}
+        self._warned: set[tuple[str, str]] = set()
+        self.reconfigure(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Calls from now on follow another configuration."""
+        self.config = config
+        self.programs = Programs(config)
+        slot_timeout_s = config.hooks.slot_timeout.total_seconds()
+        self._pools = {
+            settings.index: HookPool(
+                self._sockets.workers[settings.index],
+                settings.identity,
+                slot_timeout_s=slot_timeout_s,
+            )
+            for settings in pool_settings(config)
+        }
+        self._breakers.clear()
+
+    async def call(
+        self,
+        stage: Stage,
+        program: Program,
+        environment: Mapping[str, str],
+        files: Sequence[int],
+        arguments: tuple[str, ...] = (),
+    ) -> Called:
+        """Run the hook. `files`: stdin and, for v2, the context; they stay the caller's."""
+        report = self._obstacle(program) or await self._run(program, environment, files, arguments)
+        version = self.programs.folder.known_version(program.file)
+        if version is None:
+            version = await asyncio.to_thread(self.programs.folder.version, program.file)
+        called = Called(program, report, version)
+        if report.how is not How.EXITED:
+            logger.warning("%s: %s%s", program.name, report.describe(), _shown(report.errors))
+        self._observe(stage, called)
+        return called
+
+    def _obstacle(self, program: Program) -> Report | None:
+        """Why the hook is not even tried."""
+        file = program.file
+        if file.problem:
+            return Report(How.NOT_STARTED, detail=file.problem)
+        if file.is_writable_by_others:
+            if self.config.hooks.writable_by_others == "refuse":
+                return Report(How.NOT_STARTED, detail="others may write to it; chmod o-w")
+            self._warn_once(file.name, "others may write to it; chmod o-w")
+        return None
+
+    async def _run(
+        self,
+        program: Program,
+        environment: Mapping[str, str],
+        files: Sequence[int],
+        arguments: tuple[str, ...],
+    ) -> Report:
+        breaker = self._breaker(program.name)
+        if not breaker.allows(time.monotonic(), program.file.signature):
+            return Report(How.NOT_STARTED, detail="its last calls all failed, it is paused")
+        hooks = self.config.hooks
+        try:
+            report = await self._pools[program.pool].call(
+                (program.file.path, *program.arguments, *arguments),
+                environment,
+                files,
+                timeout_s=program.timeout_s,
+                max_output=hooks.output_limit,
+                max_processes=hooks.max_processes,
+                is_v2=program.form is Form.V2,
+            )
+        except BaseException:
+            breaker.forget()
+            raise
+        if report.how is How.BUSY:
+            breaker.forget()
+        elif breaker.report(time.monotonic(), failed=report.how in _HARMFUL):
+            logger.error(
+                "%s: the last %d calls all failed; not called for %g s",
+                program.name, breaker.failures, breaker.pause_s,
+            )  # fmt: skip
+        return report
+
+    def _breaker(self, name: str) -> Breaker:
+        breaker = self._breakers.get(name)
+        if breaker is None:
+            if len(self._breakers) >= _MAX_BREAKERS:
+                self._breakers.clear()
+            hooks = self.config.hooks
+            breaker = self._breakers[name] = Breaker(
+                hooks.breaker_failures, hooks.breaker_pause.total_seconds()
+            )
+        return breaker
+
+    def _warn_once(self, name: str, text: str) -> None:
+        if (name, text) not in self._warned and len(self._warned) < _MAX_BREAKERS:
+            self._warned.add((name, text))
+            logger.warning("%s: %s", name, text)
+
+
+def daemon_environment() -> Mapping[str, str]:
+    """What hooks inherit a little of."""
+    return os.environ
+
+
+def _shown(errors: bytes, limit: int = 500) -> str:
+    """stderr behind a log line."""
+    text = errors.decode("utf-8", "replace").strip()
+    return f"; stderr: {text[:limit]}" if text else ""

@@ -1,0 +1,146 @@
+"""Calling hooks from a worker: one packet out, the report back, and never an endless wait.
+
+A call has its own socket pair for the answer; the pool's socket is shared by all workers and all
+launchers, so the number of launchers is the cap over the whole server, and the kernel's queue is
+the line in which calls wait. A call that nobody has taken up after `slot_timeout_s` fails as busy;
+one that was taken up is waited for as long as its own deadline, which the launcher keeps.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from relevo.hooks.wire import (
+    MAX_PACKET,
+    NOTICE_AFTER,
+    STARTED,
+    How,
+    Report,
+    Request,
+    decode_report,
+    encode_request,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_GRACE = 2.0  # seconds beyond a deadline that the launcher keeps
+_RETRY = 0.005  # seconds, when the pool's socket is full
+_buffer = bytearray(256 * 1024)  # of this process; a report is copied out of it at once
+
+
+class HookPool:
+    """One pool as a worker sees it. `identity` is that of the settings its launchers have."""
+
+    def __init__(self, requests: socket.socket, identity: str, *, slot_timeout_s: float) -> None:
+        self._requests = requests
+        self._identity = identity
+        self._slot_timeout_s = slot_timeout_s
+
+    async def call(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        files: Sequence[int],
+        *,
+        timeout_s: float,
+        max_output: int,
+        max_processes: int,
+        is_v2: bool = False,
+    ) -> Report:
+        """Run a hook; `files` are stdin and, for v2, the context. They stay the caller's."""
+        request = Request(
+            pool=self._identity,
+            words=[_octets(word) for word in words],
+            environment={_octets(name): _octets(value) for name, value in environment.items()},
+            sent=time.monotonic(),
+            patience=self._slot_timeout_s,
+            timeout=timeout_s,
+            max_output=max_output,
+            max_processes=max_processes,
+            is_v2=is_v2,
+        )
+        packet = encode_request(request)
+        if len(packet) > MAX_PACKET:
+            return Report(How.NOT_STARTED, detail="its arguments and environment are too long")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            ours.setblocking(False)
+            with theirs:
+                is_sent = await self._send(packet, [theirs.fileno(), *files])
+            if not is_sent:
+                return Report(How.BUSY)
+            return await _Answer(ours, self._slot_timeout_s, timeout_s).wait()
+
+    async def _send(self, packet: bytes, files: list[int]) -> bool:
+        """Hand the request over; False when the socket stays full."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+        deadline = time.monotonic() + self._slot_timeout_s
+        while True:
+            try:
+                self._requests.sendmsg([packet], rights)
+            except (BlockingIOError, InterruptedError):
+                if time.monotonic() >= deadline:
+                    return False
+                await asyncio.sleep(_RETRY)
+            except OSError:
+                return False
+            else:
+                return True
+
+
+class _Answer:
+    """Waits for the messages of one call."""
+
+    def __init__(self, ours: socket.socket, slot_timeout_s: float, timeout_s: float) -> None:
+        self._socket = ours
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._report: asyncio.Future[Report] = self._loop.create_future()
+        patience = slot_timeout_s + 2 * NOTICE_AFTER
+        self._timer = self._loop.call_later(patience, self._finish, Report(How.BUSY))
+
+    async def wait(self) -> Report:
+        descriptor = self._socket.fileno()
+        self._loop.add_reader(descriptor, self._read)
+        try:
+            return await self._report
+        finally:
+            self._loop.remove_reader(descriptor)
+            self._timer.cancel()
+
+    def _read(self) -> None:
+        try:
+            length = self._socket.recv_into(_buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            length = 0
+        data = bytes(memoryview(_buffer)[:length])
+        if data == STARTED:
+            self._timer.cancel()
+            late = Report(How.TIMED_OUT, seconds=self._timeout_s + _GRACE)
+            self._timer = self._loop.call_later(self._timeout_s + _GRACE, self._finish, late)
+            return
+        if not data:
+            self._finish(Report(How.BROKEN))
+            return
+        try:
+            self._finish(decode_report(data))
+        except msgspec.MsgspecError as error:
+            self._finish(Report(How.BROKEN, detail=f"unreadable report: {error}"))
+
+    def _finish(self, report: Report) -> None:
+        if not self._report.done():
+            self._report.set_result(report)
+
+
+def _octets(text: str) -> bytes:
+    """As the system has it: UTF-8, or whatever it was; a NUL would end it early."""
+    return text.encode("utf-8", "surrogateescape").replace(b"\0", b"")

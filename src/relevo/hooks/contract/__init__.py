@@ -1,0 +1,33 @@
+"""What hooks are told and what they answer: stages, contexts and verdicts, as values.
+
+The JSON form of both, its schema and the reference page are made from these values. Nothing here
+runs anything.
+"""
+
+from relevo.hooks.contract.contexts import AliasContext, Client, PostDataContext, Recipient, Tls
+from relevo.hooks.contract.stages import Stage
+from relevo.hooks.contract.verdicts import (
+    NO_CHANGES,
+    Accept,
+    Changes,
+    InvalidVerdict,
+    OnError,
+    Refuse,
+    Verdict,
+)
+
+__all__ = [
+    "NO_CHANGES",
+    "Accept",
+    "AliasContext",
+    "Changes",
+    "Client",
+    "InvalidVerdict",
+    "OnError",
+    "PostDataContext",
+    "Recipient",
+    "Refuse",
+    "Stage",
+    "Tls",
+    "Verdict",
+]

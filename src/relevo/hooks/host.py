@@ -1,0 +1,260 @@
+"""The hook host: the process below which every hook runs, made before anything is opened.
+
+The supervisor forks it first, when there is no key, store, listener or TLS context yet. It holds
+the launchers' ends of the pools' sockets and starts a pool's launchers when its first request
+comes; it starts one again that died, adopts what a dead launcher left and kills it, and ends with
+everything below it when told to, or when the supervisor is gone.
+
+It opens nothing, reads no message and knows no hook: all it is told are `PoolSettings`, as JSON
+lines on its control socket. What the operator should know goes back there, as lines of text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import selectors
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from relevo.hooks.descendants import children, kill_descendants
+from relevo.hooks.launcher import Launcher
+from relevo.hooks.settings import POOLS, PoolSettings, become
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_BACK_OFF = 1.0  # seconds before a pool whose launchers die at once gets new ones
+_SHORT_LIFE = 1.0
+_CLEAN_UP = 5.0
+_MAX_LINE = 1024 * 1024
+_STANDARD = 3
+
+decode_settings = msgspec.json.Decoder(tuple[PoolSettings, ...]).decode
+encode_settings = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSockets:
+    """Both ends of every pool's request socket; made once and kept over restarts of the host."""
+
+    workers: tuple[socket.socket, ...]
+    launchers: tuple[socket.socket, ...]
+
+    @classmethod
+    def make(cls) -> PoolSockets:
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(POOLS)]
+        for ours, _ in pairs:
+            ours.setblocking(False)
+        return cls(tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+
+    def close(self) -> None:
+        for each in (*self.workers, *self.launchers):
+            each.close()
+
+
+def start_host(sockets: PoolSockets, settings: Sequence[PoolSettings]) -> tuple[int, socket.socket]:
+    """Fork the host; its process id and the control socket."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            ours.close()
+            Host(sockets, theirs, settings).run()
+            code = 0
+        finally:
+            os._exit(code)
+    theirs.close()
+    ours.setblocking(False)
+    return pid, ours
+
+
+@dataclass(slots=True)
+class _Pool:
+    """A pool as the host sees it."""
+
+    settings: PoolSettings
+    socket: socket.socket
+    launchers: dict[int, float] = field(default_factory=dict)  # process → when it was started
+    is_started: bool = False
+    start_at: float = 0.0
+
+
+class Host:
+    """The life of the host, in its own process."""
+
+    def __init__(
+        self, sockets: PoolSockets, control: socket.socket, settings: Sequence[PoolSettings]
+    ) -> None:
+        self._control = control
+        self._sockets = sockets.launchers
+        self._pools: dict[int, _Pool] = {}
+        self._old: set[int] = set()  # launchers that end after what they are running
+        self._is_stopping = False
+        self._settings = tuple(settings)
+        self._line = b""
+
+    def run(self) -> None:
+        """Until told to stop, or until the supervisor is gone."""
+        self._prepare()
+        self._configure(self._settings)
+        while not self._is_stopping:
+            now = time.monotonic()
+            due = [
+                pool.start_at
+                for pool in self._pools.values()
+                if pool.is_started and self._lacks(pool)
+            ]
+            timeout = max(0.0, min(due) - now) if due else None
+            for key, _ in self._selector.select(timeout):
+                key.data()
+            for pool in self._pools.values():
+                if pool.is_started and self._lacks(pool) and pool.start_at <= time.monotonic():
+                    self._fill(pool)
+        kill_descendants(os.getpid(), patience=_CLEAN_UP)
+
+    def _prepare(self) -> None:
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        self._close_others()
+        receiver, sender = socket.socketpair()
+        receiver.setblocking(False)
+        sender.setblocking(False)
+        signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        self._signals, self._signal_sender = receiver, sender
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)  # a terminal sends INT to all; we are told
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(receiver, selectors.EVENT_READ, self._on_signals)
+        self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
+        os.setpgid(0, 0)
+        if self._settings and not any(each.run_as for each in self._settings):
+            become(self._settings[0])  # else it stays root: only then can it be somebody else
+
+    def _close_others(self) -> None:
+        """Nothing of the supervisor's stays open but the sockets of our own."""
+        kept = {self._control.fileno(), *(each.fileno() for each in self._sockets)}
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0, inheritable=False)
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) >= _STANDARD and int(name) not in kept:
+                with contextlib.suppress(OSError):
+                    os.close(int(name))
+
+    # -- what happens
+
+    def _on_term(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_stopping = True
+
+    def _on_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._signals.recv(4096)
+        launchers = {pid: pool for pool in self._pools.values() for pid in pool.launchers}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            if pid in launchers:
+                self._on_death(launchers[pid], pid, os.waitstatus_to_exitcode(status))
+            self._old.discard(pid)
+        self._kill_adopted()
+
+    def _on_death(self, pool: _Pool, pid: int, code: int) -> None:
+        lived = time.monotonic() - pool.launchers.pop(pid)
+        pool.start_at = time.monotonic() + (_BACK_OFF if lived < _SHORT_LIFE else 0.0)
+        self._tell(f"hook launcher {pid} of pool {pool.settings.index} ended with {code}")
+
+    def _kill_adopted(self) -> None:
+        """What a dead launcher left below it has become ours."""
+        launchers = {pid for pool in self._pools.values() for pid in pool.launchers} | self._old
+        strays = [pid for pid in children(os.getpid()) if pid not in launchers]
+        if strays:
+            done = kill_descendants(os.getpid(), spare=frozenset(launchers), patience=_CLEAN_UP)
+            self._tell(f"hooks left {len(strays)} processes" + ("" if done else ", still there"))
+
+    def _on_control(self) -> None:
+        data = self._control.recv(65536)
+        if not data:
+            self._is_stopping = True
+            return
+        self._line += data
+        while b"\n" in self._line:
+            line, _, self._line = self._line.partition(b"\n")
+            self._configure(decode_settings(line))
+        if len(self._line) > _MAX_LINE:
+            self._is_stopping = True
+
+    def _tell(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._control.send(text.encode() + b"\n")
+
+    # -- pools
+
+    def _configure(self, settings: tuple[PoolSettings, ...]) -> None:
+        """Pools as they shall be from now on; a changed one's launchers end after their call."""
+        wanted = {each.index: each for each in settings}
+        for index, pool in list(self._pools.items()):
+            if pool.settings != wanted.get(index):
+                self._retire(pool)
+                del self._pools[index]
+        for index, each in wanted.items():
+            if index not in self._pools:
+                pool = self._pools[index] = _Pool(each, self._sockets[index])
+                self._selector.register(
+                    pool.socket, selectors.EVENT_READ, partial(self._on_first_request, pool)
+                )
+
+    def _retire(self, pool: _Pool) -> None:
+        if not pool.is_started:
+            self._selector.unregister(pool.socket)
+        for pid in pool.launchers:
+            self._old.add(pid)
+            os.kill(pid, signal.SIGTERM)
+
+    def _on_first_request(self, pool: _Pool) -> None:
+        self._selector.unregister(pool.socket)
+        pool.is_started = True
+        self._fill(pool)
+
+    @staticmethod
+    def _lacks(pool: _Pool) -> bool:
+        return len(pool.launchers) < pool.settings.slots
+
+    def _fill(self, pool: _Pool) -> None:
+        while self._lacks(pool):
+            pid = os.fork()
+            if pid == 0:
+                self._become_launcher(pool)
+            pool.launchers[pid] = time.monotonic()
+
+    def _become_launcher(self, pool: _Pool) -> None:
+        """In the child; never returns."""
+        code = 70
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._selector.close()
+            for each in (self._control, self._signals, self._signal_sender, *self._sockets):
+                if each is not pool.socket:
+                    each.close()
+            Launcher(pool.socket, pool.settings).run()
+            code = 0
+        finally:
+            os._exit(code)

@@ -1,0 +1,44 @@
+"""The message as the stdin of a hook: a file of its own that the hook can read and nothing else.
+
+A sealed memfd up to 1 MiB, above it an unlinked temporary file. The hook gets a read-only open
+file description of its own, so that neither its offset nor its octets are shared with anybody.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MEMFD_LIMIT = 1024 * 1024
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
+
+def memory_file(data: bytes) -> int:
+    """A read-only descriptor of a sealed copy of `data`. Raises OSError."""
+    descriptor = os.memfd_create("relevo-hook", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        if os.write(descriptor, data) != len(data):
+            raise OSError(28, "not enough memory for the input of a hook")
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        return reopened(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def disk_file(pieces: Iterable[bytes]) -> int:
+    """The same for a large message; blocking. Raises OSError."""
+    with tempfile.TemporaryFile(prefix="relevo-hook-") as file:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+        return reopened(file.fileno())
+
+
+def reopened(descriptor: int) -> int:
+    """Another open file description of the same file, read-only, at its beginning."""
+    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,0 +1,88 @@
+"""The hooks of a stage as programs to run: those in `hooks/`, then those that are declared.
+
+A program in `hooks/` has contract v1 and the settings of `[hooks]`; one of `[[hook]]` has contract
+v2 and its own.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from relevo.hooks.contract import OnError, Stage
+from relevo.hooks.files import HookFile, HookFolder, hook_file
+from relevo.hooks.settings import ALIAS_POOL, FIRST_DECLARED_POOL, POST_DATA_POOL
+
+if TYPE_CHECKING:
+    from relevo.config import Config
+    from relevo.config.hook_model import DeclaredHook
+
+
+class Form(Enum):
+    """How a hook is spoken to."""
+
+    V1 = "v1"
+    V2 = "v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One hook, ready to be called."""
+
+    file: HookFile
+    form: Form
+    pool: int
+    timeout_s: float
+    on_error: OnError
+    arguments: tuple[str, ...] = ()
+    run_as: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+
+class Programs:
+    """All hooks of a configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.folder = HookFolder(config.config_dir)
+        self._declared: dict[Stage, list[tuple[int, DeclaredHook]]] = {}
+        for number, declared in enumerate(config.hook):
+            of_stage = self._declared.setdefault(Stage(declared.stage), [])
+            of_stage.append((FIRST_DECLARED_POOL + number, declared))
+
+    def of(self, stage: Stage) -> list[Program]:
+        """In the order of their calls; [] when there is no hook."""
+        programs = [self._from_folder(stage, file) for file in self.folder.find(stage)]
+        for pool, declared in self._declared.get(stage, ()):
+            programs.append(_from_declaration(pool, declared))
+        return programs
+
+    def _from_folder(self, stage: Stage, file: HookFile) -> Program:
+        hooks = self._config.hooks
+        if stage is Stage.POST_DATA:
+            timeout_s = hooks.post_data_timeout.total_seconds()
+            return Program(file, Form.V1, POST_DATA_POOL, timeout_s, OnError(hooks.on_error))
+        timeout_s = hooks.alias_timeout.total_seconds()
+        return Program(file, Form.V1, ALIAS_POOL, timeout_s, OnError.TEMPFAIL)
+
+
+def _from_declaration(pool: int, declared: DeclaredHook) -> Program:
+    try:
+        file = hook_file(declared.name, declared.target, os.stat(declared.target))
+    except OSError as error:
+        problem = error.strerror or "it cannot be looked at"
+        file = HookFile(declared.name, declared.target, (0, 0, 0, 0, 0), problem=problem)
+    return Program(
+        file,
+        Form.V2,
+        pool,
+        declared.timeout.total_seconds(),
+        OnError(declared.on_error),
+        declared.arguments,
+        declared.run_as,
+    )

@@ -1,0 +1,95 @@
+"""The supervisor's side of the hook host: started before anything is opened, kept alive, stopped.
+
+The sockets between workers and launchers are made once and outlive the host, so a host that died
+is replaced without the workers noticing more than a call or two that failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from relevo.hooks.host import PoolSockets, encode_settings, start_host
+from relevo.hooks.settings import pool_settings
+
+if TYPE_CHECKING:
+    from relevo.config import Config
+
+logger = logging.getLogger("relevo.hooks")
+
+_STOP_PATIENCE = 5.0
+_SHORT_LIFE = 1.0
+
+
+class HookHost:
+    """One host at a time; the sockets are for the workers."""
+
+    def __init__(self, config: Config) -> None:
+        self.sockets = PoolSockets.make()
+        self._settings = pool_settings(config)
+        self.pid = 0
+        self.restarts = -1
+        self.start_at = 0.0  # when to start the next one, if there is none
+        self.start()
+
+    def start(self) -> None:
+        """Fork the host."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid, self.control = start_host(self.sockets, self._settings)
+        self.restarts += 1
+        self._started = time.monotonic()
+
+    def reconfigure(self, config: Config) -> None:
+        """Tell the host the pools of a new configuration."""
+        self._settings = pool_settings(config)
+        if self.pid:
+            with contextlib.suppress(OSError):
+                self.control.sendall(encode_settings(self._settings) + b"\n")
+
+    def read_control(self) -> None:
+        """What the host says goes to the log."""
+        with contextlib.suppress(OSError):
+            for line in self.control.recv(65536).decode("utf-8", "replace").splitlines():
+                logger.warning("%s", line)
+
+    def on_death(self, code: int) -> None:
+        """The process has ended and was reaped; `start` may be called from `start_at` on."""
+        self.control.close()
+        self.pid = 0
+        now = time.monotonic()
+        self.start_at = now + (_SHORT_LIFE if now - self._started < _SHORT_LIFE else 0.0)
+        logger.error("the hook host ended with %d; starting another", code)
+
+    def leave(self) -> None:
+        """In a child of the supervisor's: only the workers' ends stay."""
+        self.control.close()
+        for each in self.sockets.launchers:
+            each.close()
+
+    def stop(self) -> None:
+        """End the host and every hook, waiting a moment for it."""
+        self.control.close()  # this is what tells it; we may not be allowed to signal it
+        if self.pid and not _ended_within(self.pid, _STOP_PATIENCE):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, signal.SIGKILL)
+            _ended_within(self.pid, 1.0)
+        self.pid = 0
+        self.sockets.close()
+
+
+def _ended_within(pid: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return True
+        except ChildProcessError:
+            return True
+        time.sleep(0.005)
+    return False
