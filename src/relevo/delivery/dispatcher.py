@@ -280,7 +280,7 @@ class Dispatcher:
         results = await agent.attempt(attempt)
         now = self._clock()
         is_too_old = now - unit.created >= policy.give_up_after_s
-        settlement = self._settled(agent, attempt, results, began, is_too_old=is_too_old)
+        settlement = self._settled(agent, attempt, results, (began, now), is_too_old=is_too_old)
         notification = None
         if any(map(bounce.is_of_interest, settlement.tried)):
             try:
@@ -290,7 +290,7 @@ class Dispatcher:
             except bounce.NotificationPostponed as error:
                 _log.warning("%s: the sender cannot be told now: %s", unit.message_id, error)
                 later = postpone(attempt, results, "the sender cannot be told now")
-                settlement = self._settled(agent, attempt, later, began, is_too_old=False)
+                settlement = self._settled(agent, attempt, later, (began, now), is_too_old=False)
                 notification = await bounce.notify(
                     unit, settlement.tried, policy.around, now=now, may_postpone=False
                 )
@@ -301,12 +301,12 @@ class Dispatcher:
         agent: Agent,
         attempt: Attempt,
         results: Sequence[Result],
-        began: float,
+        span: tuple[float, float],
         *,
         is_too_old: bool,
     ) -> Settlement:
         route = attempt.unit.route
-        now = self._clock()
+        began, now = span
         return settle(
             attempt,
             results,
