@@ -68,6 +68,17 @@ def test_a_chain_of_aliases_without_end_is_no_answer() -> None:
     assert read(RecordType.A, *loop).kind is ReplyKind.REFUSED
 
 
+@pytest.mark.parametrize("flags", [b"\x80\x00", b"\x82\x00"], ids=["whole", "truncated"])
+def test_unreadable_octets_of_another_id_are_passed_over(flags: bytes) -> None:
+    question = Question("x.test", RecordType.A)
+    query = make_query(question, 4711)
+    damaged = flags + query.wire[4:-3]
+    own = read_reply(query, question, query.wire[:2] + damaged, is_trusted=False)
+    assert own is not None
+    assert own.kind in {ReplyKind.REFUSED, ReplyKind.TRUNCATED}
+    assert read_reply(query, question, b"\x00\x01" + damaged, is_trusted=False) is None
+
+
 @given(
     st.sampled_from(RecordType),
     st.lists(st.tuples(st.integers(2, 200), st.integers(0, 255)), max_size=12),

@@ -188,6 +188,21 @@ def test_names_that_cannot_be_verified_do_not_match() -> None:
     assert shown({f"PTR {CLIENT}": FAILS}, "v=spf1 ptr -all").startswith("fail")
 
 
+@pytest.mark.parametrize(
+    ("names", "best"),
+    [
+        (["z.other.test", "sub.d.test", "D.test"], "d.test"),
+        (["z.other.test", "sub.d.test"], "sub.d.test"),
+        (["z.other.test", "y.other.test"], "z.other.test"),
+        ([], "unknown"),
+    ],
+)
+def test_of_the_clients_names_the_nearest_is_used(names: list[str], best: str) -> None:
+    verified = {f"A {name.lower()}": [CLIENT] for name in names}
+    table = {f"PTR {CLIENT}": names, f"A {best}.ok.test": ["127.0.0.2"], **verified}
+    assert shown(table, "v=spf1 exists:%{p}.ok.test -all") == "pass (matched exists)"
+
+
 def test_includes_without_end_are_cut() -> None:
     assert shown({}, "v=spf1 include:d.test").startswith("permerror (more than 10 terms")
 
