@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.config_dir import (
     STANDARD_DOMAINS,
@@ -135,6 +135,18 @@ class RelevoServer:
             timeout_s=timeout_s,
             what=f"{text!r} in the log",
         )
+
+    def status(self) -> dict[str, Any]:
+        """What `relevo status --json` prints."""
+        folder = self.config.path
+        process = run_relevo(self.reaper, "status", "--config-dir", folder, "--json", folder=folder)
+        assert process.popen.returncode == 0, process.output()
+        answer: dict[str, Any] = json.loads(process.output())
+        return answer
+
+    def workers(self) -> set[int]:
+        """Ids of the worker processes (the supervisor may have other children)."""
+        return {worker["pid"] for worker in self.status()["workers"]}
 
     def reload(self) -> None:
         """HUP."""
