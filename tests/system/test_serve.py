@@ -245,7 +245,11 @@ def test_hup_opens_the_log_file_again(start_relevo: RelevoFactory) -> None:
     wait_for(lambda: "from=a@r.test" in server.mail_log(), what="the mail log")
     server.config.mail_log.rename(server.config.path / "mail.log.1")
     server.reload()
-    wait_for(server.config.mail_log.exists, what="a new mail log")
+    wait_for(
+        lambda: server.process.output().count("files re-read") == len(server.workers()),
+        what="each worker to have re-read its files",
+    )
+    assert server.config.mail_log.exists()
     for _ in range(6):
         send(server)
     wait_for(lambda: server.mail_log().count(" queued ") == 6, what="lines in the new mail log")
