@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TypeVar
 from zlib import crc32
 
 from relevo.queue.content import read_parts
@@ -26,6 +27,7 @@ _DRAINED = 256 * 1024
 _WAIT = 60.0  # seconds a reader waits for octets still on their way to the disk
 
 Job = Callable[[], None]
+T = TypeVar("T")
 
 
 class Spool:
@@ -66,11 +68,18 @@ class Spool:
                 writer.wait()
             return writer.finish(b"")
 
-        return await self.loop.run_in_executor(self._executor, copy)
+        return await self.in_pool(copy)
 
     async def seal(self, content: SpooledContent, metadata: bytes) -> None:
         """Make the file complete and durable, under its name. Raises StoreFailed."""
-        await self.loop.run_in_executor(self._executor, content.seal, metadata)
+        await self.in_pool(lambda: content.seal(metadata))
+
+    def in_pool(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Run blocking work in a pool thread. Raises StoreFailed when the store was closed."""
+        try:
+            return self.loop.run_in_executor(self._executor, work)
+        except RuntimeError as error:  # the pool was shut down
+            raise StoreFailed("the store is closed") from error
 
     def close(self) -> None:
         self._jobs.put(None)

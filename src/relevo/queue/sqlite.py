@@ -249,8 +249,7 @@ class SqliteStore:
         """Content of another kind: read into memory, or copied when it is large."""
         if content.size > _JOINED:
             return await self._spool.store_whole(content)
-        data = await self._loop.run_in_executor(self._pool, lambda: b"".join(content.chunks()))
-        return MemoryContent(data)
+        return MemoryContent(await self._spool.in_pool(lambda: b"".join(content.chunks())))
 
     async def _seal(self, content: SpooledContent, message: NewMessage) -> str:
         if self.is_suspended:
@@ -288,6 +287,7 @@ class SqliteStore:
                 request.future.set_result(request.result)
             else:
                 request.future.set_result(None)
+        self._loop.call_soon(self._writer.callers_ran)  # in line behind those just woken
 
     def _take_back(self, request: Request, error: BaseException | None = None) -> None:
         """The caller is gone: what it would have owned is given back."""
