@@ -8,6 +8,7 @@ socket is closed on return.
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable
 from typing import TypeVar
@@ -32,12 +33,20 @@ async def ask_over_udp(server: NameServer, wire: bytes, read: Callable[[bytes], 
     """
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
+    # connected here: when a loop does it and it fails, uvloop leaves the socket to the collector
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
+        sock.connect((server.host, server.port))
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(read, result), remote_addr=(server.host, server.port)
+            lambda: _Datagrams(read, result), sock=sock
         )
     except OSError as error:
+        sock.close()
         raise ServerUnreachable(_reason(error)) from error
+    except asyncio.CancelledError:
+        sock.close()
+        raise
     try:
         transport.sendto(wire)
         return await result
