@@ -287,7 +287,6 @@ class SqliteStore:
                 request.future.set_result(request.result)
             else:
                 request.future.set_result(None)
-        self._loop.call_soon(self._writer.callers_ran)  # in line behind those just woken
 
     def _take_back(self, request: Request, error: BaseException | None = None) -> None:
         """The caller is gone: what it would have owned is given back."""

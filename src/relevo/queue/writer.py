@@ -3,9 +3,6 @@
 Callers put requests into a queue and await their futures. The thread takes everything that waits,
 appends and syncs large content outside the lock, then takes its turn, commits one transaction and
 answers all futures with one call into the loop. So the more callers wait, the less each costs.
-After a batch it lets the loop run the callers it woke, so that what they bring shares one commit
-instead of the first of them getting one alone. Measured with 50 in flight on a busy machine, lives
-(add and finish) a second: 15,100 with that wait, 8,500 to 12,600 without.
 
 Failure: the whole batch fails with `StoreFailed`. The segment is abandoned, the connection closed;
 before the next batch the database is opened and checked anew, and a first small commit overwrites
@@ -41,8 +38,6 @@ _log = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between upkeep: recorded events, counts, probes
 _COLLECT_EVERY = 5  # ticks between looks for dead segments
 _MOST_REQUESTS = 512  # of a batch: bounds the time the lock is held
-_FEW = 3  # answers after which nobody is waited for: a lone caller must not be slower
-_LONGEST_WAIT = 0.002  # seconds for the loop to run those it was told to wake
 _TOUCH = "UPDATE counter SET messages = messages RETURNING messages"
 
 Answer = tuple[Request, BaseException | None]
@@ -81,7 +76,6 @@ class Writer:
         self._answer = answer
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
         self._is_closed = False
-        self._woken = threading.Event()
         self._ticks = 0
         self._next_tick = 0.0
         self._doubtful: list[str] = []
@@ -106,10 +100,6 @@ class Writer:
     def forget_file(self, name: str) -> None:
         """A file of its own that may have no message any more: removed if that is so."""
         self._doubtful.append(name)
-
-    def callers_ran(self) -> None:
-        """In the loop, behind the callers that an answer woke: the next batch may be taken."""
-        self._woken.set()
 
     def has_room_for(self, metadata: bytes, content_length: int) -> bool:
         return self._segments.has_room_for(metadata, content_length)
@@ -165,11 +155,8 @@ class Writer:
                 # The disk is well, one of the requests is wrong: the others must not suffer.
                 answers += [(request, self._commit([request])) for request in writes]
         if answers:
-            self._woken.clear()
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits
                 self._loop.call_soon_threadsafe(self._answer, answers)
-            if len(answers) > _FEW:
-                self._woken.wait(_LONGEST_WAIT)
 
     def _look(self, request: Calling) -> BaseException | None:
         try:
