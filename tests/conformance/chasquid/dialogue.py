@@ -79,6 +79,11 @@ class Client:
     def close(self) -> None:
         self._socket.close()
 
+    @property
+    def local_port(self) -> int:
+        """Our own port, as the server sees it."""
+        return int(self._socket.getsockname()[1])
+
     def _wrap(self) -> None:
         self._socket = client_context().wrap_socket(self._socket)
 
