@@ -47,9 +47,6 @@ class Called:
         return self.report.how is How.EXITED
 
 
-Observer = "Callable[[Stage, Called], None]"
-
-
 class Caller:
     """Calls hooks for one worker."""
 
@@ -167,6 +164,6 @@ def daemon_environment() -> Mapping[str, str]:
 
 
 def _shown(errors: bytes, limit: int = 500) -> str:
-    """stderr behind a log line."""
+    """What it wrote to stderr, for the end of a log line."""
     text = errors.decode("utf-8", "replace").strip()
     return f"; stderr: {text[:limit]}" if text else ""

@@ -92,10 +92,10 @@ def lf_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """A message with LF line ends and no CR, whatever its pieces are cut at; LF at its end."""
     last = b""
     for piece in pieces:
-        piece = piece.replace(b"\r", b"")
-        if piece:
-            last = piece[-1:]
-            yield piece
+        converted = piece.replace(b"\r", b"")
+        if converted:
+            last = converted[-1:]
+            yield converted
     if last and last != b"\n":
         yield b"\n"
 
@@ -107,5 +107,5 @@ def _as_word(address: str) -> str:
     return _SEPARATES.sub(lambda match: f"%{ord(match[0]):02X}", address)
 
 
-def _flag(is_set: bool) -> str:  # noqa: FBT001 - one obvious argument
+def _flag(is_set: bool) -> str:
     return "1" if is_set else "0"

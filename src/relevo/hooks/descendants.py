@@ -20,17 +20,13 @@ _PROC = Path("/proc")
 def children(pid: int) -> list[int]:
     """Children of all threads of a process; [] when it is gone."""
     found: list[int] = []
-    tasks = f"/proc/{pid}/task"
     try:
-        threads = os.listdir(tasks)
+        with os.scandir(_PROC / str(pid) / "task") as threads:
+            for thread in threads:
+                with suppress(OSError):
+                    found += map(int, Path(thread.path, "children").read_bytes().split())
     except OSError:
-        return found
-    for thread in threads:
-        try:
-            with open(f"{tasks}/{thread}/children", "rb") as file:  # noqa: PTH123 - hot in a bomb
-                found += map(int, file.read().split())
-        except OSError:
-            continue
+        pass  # it has ended meanwhile
     return found
 
 

@@ -13,18 +13,17 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from relevo.hooks.contract import Stage
+from relevo.hooks.contract import Stage
 
 _RUN_PARTS_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _MAX_HASHED = 16 * 1024 * 1024  # octets of a program that its version is made of
 _MAX_VERSIONS = 256
 
 Signature = tuple[int, int, int, int, int]
+NOTHING: Signature = (0, 0, 0, 0, 0)
+"""Of a file that cannot be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,41 +41,31 @@ class HookFolder:
     """The `hooks` folder of a config directory."""
 
     def __init__(self, config_dir: Path) -> None:
-        self._directory = f"{config_dir}/hooks"
+        self._directory = config_dir / "hooks"
+        self._paths = {
+            stage: (self._directory / stage.value, self._directory / f"{stage.value}.d")
+            for stage in Stage
+        }
         self._versions: dict[tuple[str, Signature], str] = {}
 
     def find(self, stage: Stage) -> list[HookFile]:
         """The hooks of a stage in the order of their calls; two system calls when there is none."""
-        found = []
-        first = self._look(stage.value)
-        if first is not None:
-            found.append(first)
-        folder = f"{stage.value}.d"
+        single, folder = self._paths[stage]
+        first = _look(f"hooks/{stage.value}", single)
+        found = [first] if first is not None else []
         try:
-            names = os.listdir(f"{self._directory}/{folder}")
+            with os.scandir(folder) as entries:
+                files = {e.name: e for e in entries if _RUN_PARTS_NAME.fullmatch(e.name)}
         except (FileNotFoundError, NotADirectoryError):
             return found
         except OSError as error:
-            problem = f"cannot be listed: {error.strerror}"
-            path = f"{self._directory}/{folder}"
-            return [*found, HookFile(f"hooks/{folder}", path, (0, 0, 0, 0, 0), problem=problem)]
-        for name in sorted(names):
-            if _RUN_PARTS_NAME.fullmatch(name):
-                hook = self._look(f"{folder}/{name}")
-                if hook is not None:
-                    found.append(hook)
+            problem = f"it cannot be listed: {error.strerror}"
+            return [*found, HookFile(f"hooks/{folder.name}", str(folder), NOTHING, problem=problem)]
+        for name in sorted(files):
+            hook = _look(f"hooks/{folder.name}/{name}", files[name])
+            if hook is not None:
+                found.append(hook)
         return found
-
-    def _look(self, name: str) -> HookFile | None:
-        path = f"{self._directory}/{name}"
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            problem = error.strerror or "it cannot be looked at"
-            return HookFile(f"hooks/{name}", path, (0, 0, 0, 0, 0), problem=problem)
-        return hook_file(f"hooks/{name}", path, status)
 
     def version(self, hook: HookFile) -> str:
         """First 12 digits of the SHA-256 of the file, "" when it cannot be read; may block."""
@@ -92,6 +81,18 @@ class HookFolder:
     def known_version(self, hook: HookFile) -> str | None:
         """The same from memory; None: `version` must be asked."""
         return self._versions.get((hook.path, hook.signature))
+
+
+def _look(name: str, file: Path | os.DirEntry[str]) -> HookFile | None:
+    path = os.fspath(file)
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        problem = error.strerror or "it cannot be looked at"
+        return HookFile(name, path, NOTHING, problem=problem)
+    return hook_file(name, path, status)
 
 
 def hook_file(name: str, path: str, status: os.stat_result) -> HookFile:
@@ -110,7 +111,7 @@ def _hash(path: str) -> str:
     digest = hashlib.sha256()
     left = _MAX_HASHED
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a path text, as the system calls take it
+        with Path(path).open("rb") as file:
             while left and (data := file.read(min(left, 1024 * 1024))):
                 digest.update(data)
                 left -= len(data)

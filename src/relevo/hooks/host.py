@@ -20,6 +20,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -150,7 +151,7 @@ class Host:
         kept = {self._control.fileno(), *(each.fileno() for each in self._sockets)}
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0, inheritable=False)
-        for name in os.listdir("/proc/self/fd"):
+        for name in [path.name for path in Path("/proc/self/fd").iterdir()]:
             if int(name) >= _STANDARD and int(name) not in kept:
                 with contextlib.suppress(OSError):
                     os.close(int(name))

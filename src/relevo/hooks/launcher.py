@@ -22,6 +22,7 @@ import socket
 import time
 from contextlib import suppress
 from enum import Enum, auto
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -102,8 +103,8 @@ class Launcher:
         for low in range(_LOW_DESCRIPTORS):
             if low != null and low != self._requests.fileno():
                 os.dup2(null, low, inheritable=False)
-        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
-            file.write("500")  # if memory ends, hooks go before the server
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500")  # hooks go before the server
         os.chdir(self._settings.directory)
         self._set_limits()
         become(self._settings)

@@ -6,13 +6,13 @@ v2 and its own.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relevo.hooks.contract import OnError, Stage
-from relevo.hooks.files import HookFile, HookFolder, hook_file
+from relevo.hooks.files import NOTHING, HookFile, HookFolder, hook_file
 from relevo.hooks.settings import ALIAS_POOL, FIRST_DECLARED_POOL, POST_DATA_POOL
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ class Programs:
 
 def _from_declaration(pool: int, declared: DeclaredHook) -> Program:
     try:
-        file = hook_file(declared.name, declared.target, os.stat(declared.target))
+        file = hook_file(declared.name, declared.target, Path(declared.target).stat())
     except OSError as error:
         problem = error.strerror or "it cannot be looked at"
-        file = HookFile(declared.name, declared.target, (0, 0, 0, 0, 0), problem=problem)
+        file = HookFile(declared.name, declared.target, NOTHING, problem=problem)
     return Program(
         file,
         Form.V2,

@@ -34,7 +34,7 @@ The names {names} are reserved for later releases.
 | where | contract | order |
 |---|---|---|
 | `hooks/<stage>` in the config directory | v1 | first |
-| `hooks/<stage>.d/*` | v1 | then, in the order of the names; only names of letters, digits, `_`, `-` |
+| `hooks/<stage>.d/*` | v1 | then, by name; only names of letters, digits, `_`, `-` |
 | `[[hook]]` in `relevo.toml` | v2 | then, in the order of the file |
 
 Files are looked up at every call: what is added, replaced or deleted counts for the next mail. A
@@ -76,12 +76,13 @@ A forward-path with a blank or a control character in it has those as `%XX` in `
 | exit 0 | accept; stdout is header fields, put on top of everything |
 | exit 20 | refuse for good: `554` |
 | any other exit status | refuse for now: `451` |
-| a signal, its deadline (`hooks.post_data_timeout`), too much output, cannot be started | it failed: `hooks.on_error` |
+| a signal, or cannot be started | it failed: `hooks.on_error` |
+| its deadline `hooks.post_data_timeout`, or too much output | killed; it failed: `hooks.on_error` |
 
 The text of a refusal is the last line of stdout that is not blank, as one printable line of at
 most {max_text} octets. It may start with an enhanced status code of its class (`5.7.1`,
-`4.2.0`); otherwise `5.7.1` or `4.7.1` is put before it. Header fields are taken as a whole or, when a
-line is no field (RFC 5322 §2.2) and continues none, not at all, which is logged.
+`4.2.0`); otherwise `5.7.1` or `4.7.1` is put before it. Header fields are taken as a whole or,
+when a line is no field (RFC 5322 §2.2) and continues none, not at all, which is logged.
 
 ### alias-resolve
 
