@@ -1,11 +1,12 @@
 """The message as the stdin of a hook: a file of its own that the hook can read and nothing else.
 
-A sealed memfd up to 1 MiB, above it an unlinked temporary file. The hook gets a read-only open
-file description of its own, so that neither its offset nor its octets are shared with anybody.
+A sealed memfd up to 1 MiB, above it an unlinked temporary file opened read-only. Every call gets a
+file of its own, so that neither its offset nor its octets are shared with anybody.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -19,15 +20,16 @@ _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_
 
 
 def memory_file(data: bytes) -> int:
-    """A read-only descriptor of a sealed copy of `data`. Raises OSError."""
+    """Descriptor of a sealed copy of `data`, at its beginning. Raises OSError."""
     descriptor = os.memfd_create("relevo-hook", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        if os.write(descriptor, data) != len(data):
-            raise OSError(28, "not enough memory for the input of a hook")
+        if os.pwrite(descriptor, data, 0) != len(data):
+            raise OSError(errno.ENOSPC, "no memory for the input of a hook")
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-        return reopened(descriptor)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def disk_file(pieces: Iterable[bytes]) -> int:
@@ -36,9 +38,4 @@ def disk_file(pieces: Iterable[bytes]) -> int:
         for piece in pieces:
             file.write(piece)
         file.flush()
-        return reopened(file.fileno())
-
-
-def reopened(descriptor: int) -> int:
-    """Another open file description of the same file, read-only, at its beginning."""
-    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)

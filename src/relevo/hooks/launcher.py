@@ -50,6 +50,7 @@ _FILES = 3  # descriptors with a request, at most
 _PACKET = 256 * 1024
 _CHUNK = 64 * 1024
 _MAX_ERRORS = 8 * 1024 * 1024  # octets of stderr after which a hook is killed
+_PROMPT = 0.01  # seconds
 _LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -145,23 +146,23 @@ class Launcher:
         return bytes(memoryview(self._buffer)[:length]), list(files)
 
     def _serve(self, packet: bytes, files: list[int]) -> None:
-        answer = socket.socket(fileno=os.dup(files[0]))
-        with answer:
-            try:
-                report = self._report(decode_request(packet), files[1:], answer)
-            except (msgspec.MsgspecError, IndexError) as error:
-                report = Report(How.BROKEN, detail=f"unreadable request: {error}")
-            with suppress(OSError):  # the caller has gone
-                answer.send(encode_report(report))
+        answer = files[0]
+        try:
+            report = self._report(decode_request(packet), files[1:], answer)
+        except (msgspec.MsgspecError, IndexError) as error:
+            report = Report(How.BROKEN, detail=f"unreadable request: {error}")
+        with suppress(OSError):  # the caller has gone
+            os.write(answer, encode_report(report))
 
-    def _report(self, request: Request, files: list[int], answer: socket.socket) -> Report:
+    def _report(self, request: Request, files: list[int], answer: int) -> Report:
         if request.pool != self._settings.identity:
             return Report(How.BROKEN, detail="the hooks are being configured anew")
-        if time.monotonic() > request.sent + request.patience or _has_hung_up(answer):
+        start = time.monotonic()
+        has_waited = start - request.sent
+        if has_waited > request.patience or (has_waited > _PROMPT and _has_hung_up(answer)):
             return Report(How.BUSY)
         if self._problem:
             return Report(How.NOT_STARTED, detail=self._problem)
-        start = time.monotonic()
         try:
             call = _Call(request, files, self._settings.limits.cpu)
         except (OSError, ValueError) as error:
@@ -224,15 +225,16 @@ class _Call:
             setsigdef=_RESTORED,
         )
 
-    def watch(self, answer: socket.socket, start: float, root: int) -> Report:
+    def watch(self, answer: int, start: float, root: int) -> Report:
         """Until the hook ends, by itself or not."""
         request = self._request
         deadline = start + request.timeout
         poller = select.poll()
         poller.register(self._exit, select.POLLIN)
         poller.register(answer, 0)  # only whether the caller has hung up
-        for pipe in self._pipes:
-            poller.register(pipe, select.POLLIN)
+        # Most hooks are done at once, and what they wrote fits the pipes: the end of such a hook
+        # would wake us three times, for each pipe and for itself.
+        pipes_at = start + _PROMPT
         notice_at = start + NOTICE_AFTER
         has_exited, how, detail = False, None, ""
         look_at = start + _LOOK_EVERY
@@ -241,17 +243,22 @@ class _Call:
             if now >= deadline:
                 how = How.TIMED_OUT
                 break
+            if pipes_at and now >= pipes_at:
+                pipes_at = 0.0
+                for pipe in self._pipes:
+                    poller.register(pipe, select.POLLIN)
             if notice_at and now >= notice_at:
                 notice_at = 0.0
                 with suppress(OSError):
-                    answer.send(STARTED)
+                    os.write(answer, STARTED)
             if now >= look_at:
                 look_at = now + _LOOK_EVERY
                 count = len(descendants(root, request.max_processes))
                 if count > request.max_processes:
                     how, detail = How.TOO_MANY_PROCESSES, f"over {request.max_processes}"
                     break
-            for descriptor, happened in poller.poll(max(0.0, min(deadline, look_at) - now) * 1000):
+            wake_at = min(deadline, pipes_at or look_at)
+            for descriptor, happened in poller.poll(max(0.0, wake_at - now) * 1000):
                 if descriptor == self._exit:
                     has_exited = True
                 elif descriptor in self._pipes:
@@ -313,7 +320,7 @@ class _Call:
         self._pipes = {}
 
 
-def _has_hung_up(answer: socket.socket) -> bool:
+def _has_hung_up(answer: int) -> bool:
     poller = select.poll()
     poller.register(answer, 0)
     return bool(poller.poll(0))
