@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("relevo.reception")
 
 READ_AHEAD = 128 * 1024  # octets kept for a session that is waiting for an answer
+LARGE_READ = 32 * 1024  # octets; a sender that fills its reads may go on and on
+BURST = 128 * 1024  # octets of one sender, then the others' turn comes
 RATE_WINDOW = 300.0  # seconds over which [limits] data_min_rate is measured
 
 
@@ -49,6 +51,7 @@ class SmtpConnection(asyncio.Protocol):
         self._is_admitted = False
         self._is_reading = True
         self._is_write_blocked = False
+        self._burst = 0
         self._is_ending = False
         self.client = ""
         self.client_ip = ""
@@ -97,6 +100,20 @@ class SmtpConnection(asyncio.Protocol):
         except Exception:
             logger.exception("%s: unexpected error, connection ended", self.client)
             self._end(answers.INTERNAL_ERROR)
+        if len(data) >= LARGE_READ:
+            self._count_burst(len(data))
+
+    def _count_burst(self, octets: int) -> None:
+        """Let others in: libuv reads a ready socket up to 32 times before it looks at the next."""
+        if not self._burst:
+            self._loop.call_soon(self._end_burst)
+        self._burst += octets
+        if self._burst >= BURST:
+            self._regulate_reading()
+
+    def _end_burst(self) -> None:
+        self._burst = 0
+        self._regulate_reading()
 
     def eof_received(self) -> bool:
         self.session.receive_eof()
@@ -233,6 +250,7 @@ class SmtpConnection(asyncio.Protocol):
             return
         wanted = (
             self._hold is None
+            and self._burst < BURST
             and not self._is_write_blocked
             and self.session.buffered <= READ_AHEAD
         )
