@@ -230,6 +230,35 @@ class Dns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spf:
+    """[spf]"""
+
+    check: bool = key(
+        "Ask at MAIL whether the client may send mail of the sender's domain (RFC 7208); not for "
+        "those who logged in, nor for the null reverse-path.",
+        True,
+    )
+    reject_fail: bool = key(
+        "Answer 550 5.7.23 where the domain says that it may not. No other result refuses.", True
+    )
+    skip_networks: tuple[str, ...] = key(
+        "Clients that are not checked: addresses and networks, such as `192.0.2.0/24`.",
+        ("127.0.0.0/8", "::1/128"),
+    )
+    timeout: timedelta = key(
+        "A check ends after this, all its look-ups included; its result is then `temperror`.",
+        timedelta(seconds=10),
+        least=100 * _MS,
+        most=timedelta(minutes=1),
+    )
+    remember_tls: bool = key(
+        "Answer 550 5.7.3 to mail in clear text of a domain whose mail came over TLS before, "
+        "both times with an SPF `pass`.",
+        True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """[delivery]"""
 
@@ -365,6 +394,7 @@ class Config:
     addresses: Addresses = key("", Addresses)
     auth: Auth = key("", Auth)
     dns: Dns = key("", Dns)
+    spf: Spf = key("", Spf)
     delivery: Delivery = key("", Delivery)
     hooks: Hooks = key("", Hooks)
     hook: tuple[DeclaredHook, ...] = key("", ())

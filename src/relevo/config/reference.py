@@ -63,6 +63,7 @@ _WHAT_KEYS = {
     "addresses": "How local parts are read",
     "auth": "Logging in",
     "dns": "Looking up names",
+    "spf": "Who may send mail of a domain",
     "delivery": "Local delivery",
     "hooks": "Programs of the operator",
     "queue": "The queue",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,19 @@ def _name_server(value: str) -> str:
         raise BadValue(f"{value!r} is not the address of a name server", hint) from error
 
 
+def _networks(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_network(value) for value in values))
+
+
+def _network(value: str) -> str:
+    """`address/length`; an address alone is a network of one."""
+    try:
+        return str(ip_network(value))
+    except ValueError as error:
+        hint = "for example 192.0.2.7, 192.0.2.0/24 (zeros behind the length) or 2001:db8::/32"
+        raise BadValue(f"{value!r} is no network", hint) from error
+
+
 def _local(value: str, config_dir: Path) -> str:
     if value in {"mda", "discard"}:
         return value
@@ -163,6 +176,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "auth.dovecot_userdb_path": _optional_file,
     "auth.dovecot_client_path": _optional_file,
     "dns.servers": _name_servers,
+    "spf.skip_networks": _networks,
     "delivery.local": _local,
     "delivery.mda_command": _command,
     "log.file": _file_or_word("stderr"),

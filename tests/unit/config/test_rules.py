@@ -34,6 +34,8 @@ def problems(directory: Path, text: str) -> list[str]:
         ('dns.servers = "127.0.0.1:0"', "1: dns.servers: '127.0.0.1:0' is not the address"),
         ('dns.servers = ["systemd"]', "1: dns.servers: 'systemd' is not the address"),
         ('dns.servers = ["::1", "[::1"]', "1: dns.servers: '[::1' is not the address"),
+        ('spf.skip_networks = "10.0.0.1/8"', "1: spf.skip_networks: '10.0.0.1/8' is no network"),
+        ('spf.skip_networks = "localhost"', "1: spf.skip_networks: 'localhost' is no network"),
         ('postmaster = "a@b@"', "1: postmaster: 'a@b@' is not an address"),
         ('postmaster = "me"', "1: postmaster: 'me' is not an address"),
         ('addresses.suffix_separators = "@"', "1: addresses.suffix_separators: @ cannot be"),
@@ -141,3 +143,10 @@ def test_name_servers_have_their_port_and_stand_once(tmp_path: Path) -> None:
     (tmp_path / "relevo.toml").write_text(f"dns.servers = {servers}")
     expected = ("127.0.0.1:53", "192.0.2.1:5353", "[2001:db8::53]:53", "[::1]:54")
     assert load(tmp_path).dns.servers == expected
+
+
+def test_networks_are_written_in_full_and_once(tmp_path: Path) -> None:
+    networks = '["192.0.2.7", "192.0.2.7/32", "2001:DB8::/32", "0.0.0.0/0"]'
+    (tmp_path / "relevo.toml").write_text(f"spf.skip_networks = {networks}")
+    expected = ("192.0.2.7/32", "2001:db8::/32", "0.0.0.0/0")
+    assert load(tmp_path).spf.skip_networks == expected
