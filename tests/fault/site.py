@@ -16,7 +16,7 @@ import apsw
 
 from fault.load.messages import BOTH_ALIAS, DOMAIN, PIPE_ALIAS, REMOTE_ADDRESS, USERS
 from harness.config_dir import ConfigDir, Domain, Setting, relevo_config
-from harness.processes import Reaper, children
+from harness.processes import Reaper
 from harness.server import RelevoServer
 from harness.waiting import wait_for
 
@@ -158,8 +158,3 @@ class FaultyServer(RelevoServer):
         if not self.variables:
             return words
         return ["/usr/bin/env", *(f"{k}={v}" for k, v in self.variables.items()), *words]
-
-    @property
-    def workers(self) -> list[int]:
-        """Process ids of the workers that are there now."""
-        return children(self.process.pid)

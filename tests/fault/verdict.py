@@ -11,8 +11,9 @@ Whatever fails one of these is *lost*. What is there beyond the promises is coun
 
 - *unpromised*: the client got no answer (and sent the message again under the same name), but the
   transmission had arrived: at most one file for each transmission without an answer;
-- *run again*: a command ran twice, and the server was killed between the two runs or a moment
-  before (the window of at-least-once delivery; a file cannot double, since its name is the same).
+- *run again*: a command ran twice, and the server was killed between the two runs, or half a second
+  before the first, whose command outlived it (the window of at-least-once delivery; a file cannot
+  double, since its name is the same).
 
 What has no such explanation is *unexplained*, and as bad as a loss.
 """
@@ -29,7 +30,7 @@ from pathlib import Path
 from fault.load.ledger import Ledger
 from fault.load.messages import Kind, Message, is_whole, name_in
 
-_RUN_LENGTH_S = 5.0  # a command started before a kill may do its work as much later
+_ORPHAN_S = 0.5  # a command started before a kill does its work this long after it, at most
 _SHOWN = 12
 
 
@@ -111,7 +112,7 @@ class CommandRuns:
         return cls(runs, kills)
 
     def is_explained(self, first: float, second: float) -> bool:
-        return any(first - _RUN_LENGTH_S <= kill <= second for kill in self.kills)
+        return any(first - _ORPHAN_S <= kill <= second for kill in self.kills)
 
 
 def compare(

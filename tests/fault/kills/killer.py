@@ -132,17 +132,17 @@ class Round:
         return self._chooser.choices(tuple(Victim), (6, 3, 1))[0]
 
     def _kill_worker(self) -> None:
-        workers = wait_for(lambda: self.site.server.workers, what="a worker")
+        workers = wait_for(self.site.server.workers, what="a worker")
         with suppress(ProcessLookupError):
-            os.kill(self._chooser.choice(workers), signal.SIGKILL)
+            os.kill(self._chooser.choice(sorted(workers)), signal.SIGKILL)
 
     def _kill_supervisor(self) -> None:
         process = self.site.server.process
-        workers = self.site.server.workers
+        workers = self.site.server.workers()
         process.send(signal.SIGKILL)
         process.wait()
         wait_for(
-            lambda: not any(Path(f"/proc/{pid}/fd").exists() and _runs(pid) for pid in workers),
+            lambda: not any(_runs(pid) for pid in workers),
             what="the end of the workers whose supervisor is gone",
         )
 
