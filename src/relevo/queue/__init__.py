@@ -14,6 +14,7 @@ from relevo.queue.database import (
     start_over,
 )
 from relevo.queue.ids import new_id
+from relevo.queue.levels import SecurityLevel
 from relevo.queue.reading import Counts, MessageFilter, QueueReader, Trace, UnitState, open_reader
 from relevo.queue.schedule import is_given_up, next_try
 from relevo.queue.sqlite import SqliteStore, StoreOptions, open_store
@@ -24,6 +25,7 @@ __all__ = [
     "DatabaseError",
     "MessageFilter",
     "QueueReader",
+    "SecurityLevel",
     "SqliteStore",
     "StoreOptions",
     "Trace",

@@ -22,6 +22,7 @@ from relevo.queue.database import QueuePaths, Transaction, Turn, connect
 from relevo.queue.disk import Disk
 from relevo.queue.generations import sweep
 from relevo.queue.history import prune
+from relevo.queue.levels import forget, oldest_kept
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Keeper:
         self._seen = 0
         self._prune_at = 0.0
         self._sweep_at = 0.0
+        self._forget_at = 0.0
         self._thread = threading.Thread(target=self._run, name="relevo-keeper", daemon=True)
         self._thread.start()
 
@@ -80,6 +82,8 @@ class Keeper:
                 now = time.monotonic()
                 if now >= self._prune_at and not self._prune():
                     self._prune_at = now + _PRUNE_EVERY
+                if now >= self._forget_at and not self._forget_domains():
+                    self._forget_at = now + _SWEEP_EVERY
                 if now >= self._sweep_at:
                     self._sweep_at = now + _SWEEP_EVERY
                     sweep(self._paths.spool, self._connection, self._disk)
@@ -109,3 +113,9 @@ class Keeper:
         most = self._bounds.max_events
         with self._turn, Transaction(self._connection):
             return prune(self._connection, oldest=oldest, most=most, batch=_PRUNE_BATCH)
+
+    def _forget_domains(self) -> int:
+        """One batch of security levels that are too old or too many; returns how many went."""
+        oldest = oldest_kept(self._connection, self._clock())
+        with self._turn, Transaction(self._connection):
+            return forget(self._connection, oldest, _PRUNE_BATCH)

@@ -25,6 +25,7 @@ from relevo.queue.database import QueuePaths
 from relevo.queue.disk import Disk
 from relevo.queue.health import Health
 from relevo.queue.history import Buffer, Numbers
+from relevo.queue.levels import DomainLevels, SecurityLevel
 from relevo.queue.records import encode, metadata_of
 from relevo.queue.segments import SegmentWriter
 from relevo.queue.spool import Spool, SpooledContent
@@ -109,6 +110,7 @@ class SqliteStore:
         self._spool = Spool(
             paths.spool, self._writer.generation, disk, self._pool, loop, self.health.failed
         )
+        self._levels = DomainLevels(self._look, self._call)
         self._keeper = None
         if checkpoints:
             bounds = HistoryBounds(
@@ -193,6 +195,13 @@ class SqliteStore:
 
     def record(self, event: Event) -> None:
         self._events.append(self._numbers.row(event))
+
+    async def raise_incoming_level(self, domain: str, level: SecurityLevel) -> SecurityLevel:
+        """The best level that mail of a domain (normalized) ever came with, this one included.
+
+        A higher one than before is durable on return. Raises StoreFailed.
+        """
+        return await self._levels.raise_incoming(domain, level)
 
     async def next_due(self) -> float | None:
         due = await self._look(leases.next_due)
