@@ -99,15 +99,13 @@ def _reap(root: int, spare: frozenset[int], deadline: float) -> bool:
     """Wait for killed children; True while some are left."""
     pause = 0.0005
     while True:
+        waited_for = [child for child in children(root) if child not in spare] if spare else [-1]
         left = False
-        for child in children(root):
-            if child in spare:
-                continue
-            try:
-                pid, _ = os.waitpid(child, os.WNOHANG)
-            except ChildProcessError:
-                continue
-            left |= pid == 0
+        for child in waited_for:
+            with suppress(ChildProcessError):
+                while (pid := os.waitpid(child, os.WNOHANG)[0]) and child == -1:
+                    pass
+                left |= pid == 0
         if not left and not _below(root, spare):
             return False
         if time.monotonic() > deadline:

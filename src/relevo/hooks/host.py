@@ -1,22 +1,27 @@
 """The hook host: the process below which every hook runs, made before anything is opened.
 
-The supervisor forks it first, when there is no key, store, listener or TLS context yet. It holds
-the launchers' ends of the pools' sockets and starts a pool's launchers when its first request
-comes; it starts one again that died, adopts what a dead launcher left and kills it, and ends with
-everything below it when told to, or when the supervisor is gone.
+    python -P -m relevo.hooks.host CONTROL,POOL,POOL…      (descriptors)
 
-It opens nothing, reads no message and knows no hook: all it is told are `PoolSettings`, as JSON
-lines on its control socket. What the operator should know goes back there, as lines of text.
+The supervisor starts it first, when there is no key, store, listener or TLS context yet, and as a
+program of its own: it holds nothing of the server's memory, and its launchers, which share its
+pages, stay small. It holds the launchers' ends of the pools' sockets and starts launchers as they
+are needed; it starts one again that died, adopts what a dead launcher left and kills it, and ends
+with everything below it when told to, or when the supervisor is gone.
+
+It reads no message and knows no hook: all it is told are `PoolSettings`, as JSON lines on its
+control socket. What the operator should know goes back there, as lines of text.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import selectors
 import signal
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +32,7 @@ import msgspec
 
 from relevo.hooks.descendants import children, kill_descendants
 from relevo.hooks.launcher import Launcher
+from relevo.hooks.places import Place, Places
 from relevo.hooks.settings import POOLS, PoolSettings, become
 
 if TYPE_CHECKING:
@@ -65,18 +71,20 @@ class PoolSockets:
 
 
 def start_host(sockets: PoolSockets, settings: Sequence[PoolSettings]) -> tuple[int, socket.socket]:
-    """Fork the host; its process id and the control socket."""
+    """Start the host; its process id and the control socket. Raises OSError."""
     ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        code = 70
+    with theirs:
+        handed = (theirs, *sockets.launchers)
+        for each in handed:
+            each.set_inheritable(True)
         try:
-            ours.close()
-            Host(sockets, theirs, settings).run()
-            code = 0
+            descriptors = ",".join(str(each.fileno()) for each in handed)
+            command = [sys.executable, "-P", "-m", "relevo.hooks.host", descriptors]
+            pid = os.posix_spawn(sys.executable, command, os.environ)
         finally:
-            os._exit(code)
-    theirs.close()
+            for each in handed:
+                each.set_inheritable(False)
+    ours.sendall(encode_settings(tuple(settings)) + b"\n")
     ours.setblocking(False)
     return pid, ours
 
@@ -87,42 +95,40 @@ class _Pool:
 
     settings: PoolSettings
     socket: socket.socket
-    launchers: dict[int, float] = field(default_factory=dict)  # process → when it was started
+    places: Places
+    launchers: dict[int, tuple[int, float]] = field(default_factory=dict)  # place, start by process
     is_started: bool = False
     start_at: float = 0.0
+
+    @property
+    def wants_launcher(self) -> bool:
+        return self.is_started and self.places.may_grow
 
 
 class Host:
     """The life of the host, in its own process."""
 
-    def __init__(
-        self, sockets: PoolSockets, control: socket.socket, settings: Sequence[PoolSettings]
-    ) -> None:
+    def __init__(self, control: socket.socket, sockets: Sequence[socket.socket]) -> None:
         self._control = control
-        self._sockets = sockets.launchers
+        self._sockets = sockets
         self._pools: dict[int, _Pool] = {}
         self._old: set[int] = set()  # launchers that end after what they are running
         self._is_stopping = False
-        self._settings = tuple(settings)
         self._line = b""
 
     def run(self) -> None:
         """Until told to stop, or until the supervisor is gone."""
         self._prepare()
-        self._configure(self._settings)
         while not self._is_stopping:
             now = time.monotonic()
-            due = [
-                pool.start_at
-                for pool in self._pools.values()
-                if pool.is_started and self._lacks(pool)
-            ]
+            due = [pool.start_at for pool in self._pools.values() if pool.wants_launcher]
             timeout = max(0.0, min(due) - now) if due else None
             for key, _ in self._selector.select(timeout):
                 key.data()
+            now = time.monotonic()
             for pool in self._pools.values():
-                if pool.is_started and self._lacks(pool) and pool.start_at <= time.monotonic():
-                    self._fill(pool)
+                if pool.wants_launcher and pool.start_at <= now:
+                    self._start_launcher(pool)
         kill_descendants(os.getpid(), patience=_CLEAN_UP)
 
     def _prepare(self) -> None:
@@ -142,9 +148,9 @@ class Host:
         self._selector = selectors.DefaultSelector()
         self._selector.register(receiver, selectors.EVENT_READ, self._on_signals)
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
+        self._bell, self._bell_rope = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._selector.register(self._bell, selectors.EVENT_READ, self._on_bell)
         os.setpgid(0, 0)
-        if self._settings and not any(each.run_as for each in self._settings):
-            become(self._settings[0])  # else it stays root: only then can it be somebody else
 
     def _close_others(self) -> None:
         """Nothing of the supervisor's stays open but the sockets of our own."""
@@ -178,7 +184,9 @@ class Host:
         self._kill_adopted()
 
     def _on_death(self, pool: _Pool, pid: int, code: int) -> None:
-        lived = time.monotonic() - pool.launchers.pop(pid)
+        place, started = pool.launchers.pop(pid)
+        pool.places.vacate(place)
+        lived = time.monotonic() - started
         pool.start_at = time.monotonic() + (_BACK_OFF if lived < _SHORT_LIFE else 0.0)
         self._tell(f"hook launcher {pid} of pool {pool.settings.index} ended with {code}")
 
@@ -210,6 +218,9 @@ class Host:
 
     def _configure(self, settings: tuple[PoolSettings, ...]) -> None:
         """Pools as they shall be from now on; a changed one's launchers end after their call."""
+        if not self._pools and settings and not any(each.run_as for each in settings):
+            with contextlib.suppress(OSError, KeyError):  # then the launchers say so
+                become(settings[0])  # else it stays root: only then can it be somebody else
         wanted = {each.index: each for each in settings}
         for index, pool in list(self._pools.items()):
             if pool.settings != wanted.get(index):
@@ -217,7 +228,8 @@ class Host:
                 del self._pools[index]
         for index, each in wanted.items():
             if index not in self._pools:
-                pool = self._pools[index] = _Pool(each, self._sockets[index])
+                pool = _Pool(each, self._sockets[index], Places(each.slots))
+                self._pools[index] = pool
                 self._selector.register(
                     pool.socket, selectors.EVENT_READ, partial(self._on_first_request, pool)
                 )
@@ -232,20 +244,21 @@ class Host:
     def _on_first_request(self, pool: _Pool) -> None:
         self._selector.unregister(pool.socket)
         pool.is_started = True
-        self._fill(pool)
 
-    @staticmethod
-    def _lacks(pool: _Pool) -> bool:
-        return len(pool.launchers) < pool.settings.slots
+    def _on_bell(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell, 4096)
 
-    def _fill(self, pool: _Pool) -> None:
-        while self._lacks(pool):
-            pid = os.fork()
-            if pid == 0:
-                self._become_launcher(pool)
-            pool.launchers[pid] = time.monotonic()
+    def _start_launcher(self, pool: _Pool) -> None:
+        number = pool.places.claim()
+        if number is None:
+            return
+        pid = os.fork()
+        if pid == 0:
+            self._become_launcher(pool, number)
+        pool.launchers[pid] = (number, time.monotonic())
 
-    def _become_launcher(self, pool: _Pool) -> None:
+    def _become_launcher(self, pool: _Pool, number: int) -> None:
         """In the child; never returns."""
         code = 70
         try:
@@ -255,7 +268,23 @@ class Host:
             for each in (self._control, self._signals, self._signal_sender, *self._sockets):
                 if each is not pool.socket:
                     each.close()
-            Launcher(pool.socket, pool.settings).run()
+            os.close(self._bell)
+            Launcher(pool.socket, pool.settings, Place(pool.places, number, self._bell_rope)).run()
             code = 0
         finally:
             os._exit(code)
+
+
+def main(descriptors: str) -> None:
+    """The program. `descriptors`: the control socket's, then those of the pools."""
+    gc.collect()
+    gc.freeze()  # the launchers share these pages
+    gc.disable()
+    control, *pools = (socket.socket(fileno=int(number)) for number in descriptors.split(","))
+    for each in (control, *pools):
+        each.set_inheritable(False)
+    Host(control, pools).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

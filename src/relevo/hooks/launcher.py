@@ -14,6 +14,7 @@ from __future__ import annotations
 import array
 import ctypes
 import gc
+import mmap
 import os
 import resource
 import select
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from relevo.hooks.descendants import descendants, kill_descendants
+from relevo.hooks.places import Place
 from relevo.hooks.settings import PoolSettings, become
 from relevo.hooks.wire import (
     MAX_STDERR,
@@ -47,11 +49,11 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LOW_DESCRIPTORS = 10  # below: only what a hook gets; a dup2 onto itself would stay close-on-exec
 _FILES = 3  # descriptors with a request, at most
-_PACKET = 256 * 1024
+_PACKET = 208 * 1024  # more than a packet can be
 _CHUNK = 64 * 1024
 _MAX_ERRORS = 8 * 1024 * 1024  # octets of stderr after which a hook is killed
-_PROMPT = 0.01  # seconds
-_LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has
+_PROMPT = 0.01  # seconds in which most hooks are done
+_LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has, at first less
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -63,9 +65,10 @@ class _Stop(BaseException):
 class Launcher:
     """The life of one launcher, in its own process."""
 
-    def __init__(self, requests: socket.socket, settings: PoolSettings) -> None:
+    def __init__(self, requests: socket.socket, settings: PoolSettings, place: Place) -> None:
         self._requests = requests
         self._settings = settings
+        self._place = place
         self._is_waiting = False
         self._is_stopping = False
         self._pid = 0
@@ -80,10 +83,11 @@ class Launcher:
         except (OSError, ValueError) as error:
             self._problem = f"its launcher cannot run: {error}"
         self._pid = os.getpid()
-        self._buffer = bytearray(_PACKET)
+        self._buffer = mmap.mmap(-1, _PACKET)  # pages that no packet needs are never there
         with suppress(_Stop):
             while not self._is_stopping:
                 packet, files = self._next_request()
+                self._place.take()
                 try:
                     if packet and files:
                         self._serve(packet, files)
@@ -94,6 +98,7 @@ class Launcher:
                     self._pid, patience=_CLEAN_UP
                 ):
                     return  # the host adopts the rest and starts another launcher
+                self._place.free()
 
     def _prepare(self) -> None:
         gc.disable()  # a collection would copy every page shared with the other launchers
@@ -143,7 +148,7 @@ class Launcher:
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 files.frombytes(data[: len(data) - len(data) % files.itemsize])
-        return bytes(memoryview(self._buffer)[:length]), list(files)
+        return self._buffer[:length], list(files)
 
     def _serve(self, packet: bytes, files: list[int]) -> None:
         answer = files[0]
@@ -237,7 +242,7 @@ class _Call:
         pipes_at = start + _PROMPT
         notice_at = start + NOTICE_AFTER
         has_exited, how, detail = False, None, ""
-        look_at = start + _LOOK_EVERY
+        look_at = start + _PROMPT
         while not has_exited and how is None:
             now = time.monotonic()
             if now >= deadline:
@@ -252,12 +257,12 @@ class _Call:
                 with suppress(OSError):
                     os.write(answer, STARTED)
             if now >= look_at:
-                look_at = now + _LOOK_EVERY
+                look_at = now + min(_LOOK_EVERY, now - start)
                 count = len(descendants(root, request.max_processes))
                 if count > request.max_processes:
                     how, detail = How.TOO_MANY_PROCESSES, f"over {request.max_processes}"
                     break
-            wake_at = min(deadline, pipes_at or look_at)
+            wake_at = min(deadline, look_at)
             for descriptor, happened in poller.poll(max(0.0, wake_at - now) * 1000):
                 if descriptor == self._exit:
                     has_exited = True
@@ -271,12 +276,14 @@ class _Call:
         return self._end(how, detail, start)
 
     def _end(self, how: How | None, detail: str, start: float) -> Report:
+        os.close(self._exit)
+        code = 0
         if how is not None:
+            # The group dies in one step; it is reaped after the report, with what has left it.
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        os.close(self._exit)
-        if how is None:
+        else:
+            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             for pipe in self._pipes:
                 while self._read(pipe) is _Read.SOME and not self._is_flooding():
                     pass

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -38,9 +37,7 @@ class HookHost:
         self.start()
 
     def start(self) -> None:
-        """Fork the host."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        """Start the host."""
         self.pid, self.control = start_host(self.sockets, self._settings)
         self.restarts += 1
         self._started = time.monotonic()

@@ -1,0 +1,183 @@
+"""A server with one hostile hook, what its other clients feel meanwhile, and what is left of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.dialog import ConnectionEnded, Dialog, Reply
+from harness.processes import children
+from harness.server import RelevoServer
+from harness.waiting import wait_for
+
+TOKEN_NAME = "HOSTILE_TOKEN"
+HOSTILE = "evil@r.test"
+NORMAL_MS = 50.0
+MEMORY_SLACK = 64 * 1024 * 1024
+GONE_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Round trips of the other clients, milliseconds."""
+
+    p50: float
+    p99: float
+    count: int
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Latency:
+        ordered = sorted(seconds)
+        at = min(len(ordered) - 1, int(len(ordered) * 0.99))
+        return cls(ordered[len(ordered) // 2] * 1e3, ordered[at] * 1e3, len(ordered))
+
+
+class HookSite:
+    """The server, and the hook that stands in it now."""
+
+    def __init__(self, server: RelevoServer) -> None:
+        self.server = server
+        self.folder = server.config.path / "hooks"
+        self.folder.mkdir(exist_ok=True)
+        self.hook = self.folder / "post-data"
+        self.token = uuid.uuid4().hex
+
+    def write(self, text: str, *, mode: int = 0o755) -> None:
+        """A hook that is hostile to every message; the rename lets no call find half of it."""
+        fresh = self.folder / ".new"
+        fresh.write_text(f"#!/bin/sh\nexport {TOKEN_NAME}={self.token}\n{text}\n")
+        fresh.chmod(mode)
+        fresh.rename(self.hook)
+
+    def write_for_one(self, text: str) -> None:
+        """Hostile to the messages of `HOSTILE` only."""
+        self.write(f'[ "$MAIL_FROM" = {HOSTILE} ] || exit 0\n{text}')
+
+    def clear(self) -> None:
+        if self.hook.is_dir() and not self.hook.is_symlink():
+            self.hook.rmdir()
+        else:
+            self.hook.unlink(missing_ok=True)
+
+    def send(self, message: bytes = b"A: b\r\n\r\nx\r\n", sender: str = HOSTILE) -> Reply:
+        """One message, from the one the hook does not like; the final reply."""
+        with Dialog(self.server.smtp, timeout_s=30) as dialog:
+            return transact(dialog, sender, message)
+
+    def strays(self) -> list[int]:
+        """Living processes that a hook of this site has started, and zombies of the server."""
+        return [*_with_token(f"{TOKEN_NAME}={self.token}"), *self._zombies()]
+
+    def _zombies(self) -> list[int]:
+        return [pid for pid in _tree(self.server.process.pid) if _state(pid) == "Z"]
+
+    def wait_until_gone(self) -> None:
+        wait_for(
+            lambda: not self.strays(), timeout_s=GONE_WITHIN_S, what="the end of all its processes"
+        )
+
+    def memory(self) -> int:
+        """Proportional set size of the server with all its processes, octets."""
+        return sum(_pss(pid) for pid in (self.server.process.pid, *_tree(self.server.process.pid)))
+
+    def latency(self, seconds: float = 1.0) -> Latency:
+        """What other clients feel in this time."""
+        with self.others() as measured:
+            time.sleep(seconds)  # the duration is what is measured, not waited for
+        return measured[0]
+
+    @contextmanager
+    def others(self) -> Iterator[list[Latency]]:
+        """Clients that are served while the block runs; the list has their latency after it."""
+        clients = [_OtherClient(self.server) for _ in range(2)]
+        measured: list[Latency] = []
+        for client in clients:
+            client.start()
+        try:
+            yield measured
+        finally:
+            for client in clients:
+                client.stop()
+        assert all(client.problem is None for client in clients), clients[0].problem
+        measured.append(Latency.of([each for client in clients for each in client.seconds]))
+
+
+def transact(dialog: Dialog, sender: str, message: bytes) -> Reply:
+    """A whole transaction on a new connection."""
+    dialog.command("EHLO client.test")
+    dialog.command(f"MAIL FROM:<{sender}>")
+    assert dialog.command("RCPT TO:<user@d1.test>").code == 250
+    assert dialog.command("DATA").code == 354
+    dialog.send(message + b".\r\n")
+    return dialog.reply()
+
+
+class _OtherClient(threading.Thread):
+    """Says MAIL, RCPT and RSET again and again, and takes the time of each."""
+
+    def __init__(self, server: RelevoServer) -> None:
+        super().__init__(daemon=True)
+        self._dialog = Dialog(server.smtp, timeout_s=10)
+        self._dialog.command("EHLO other.test")
+        self._end = threading.Event()
+        self.seconds: list[float] = []
+        self.problem: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            while not self._end.wait(0.002):
+                for line in ("MAIL FROM:<a@r.test>", "RCPT TO:<user@d1.test>", "RSET"):
+                    start = time.perf_counter()
+                    assert self._dialog.command(line).code == 250
+                    self.seconds.append(time.perf_counter() - start)
+        except (AssertionError, OSError, ConnectionEnded) as error:
+            self.problem = error
+
+    def stop(self) -> None:
+        self._end.set()
+        self.join(10)
+        self._dialog.close()
+
+
+def _tree(root: int) -> list[int]:
+    found = []
+    waiting = [root]
+    while waiting:
+        below = children(waiting.pop())
+        found += below
+        waiting += below
+    return found
+
+
+def _with_token(entry: str) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            with suppress(OSError):
+                if entry.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+    return [pid for pid in found if _state(pid) not in {"Z", ""}]
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def _pss(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
