@@ -1,7 +1,7 @@
 """From a complete message to what the queue stores: content checks, expansion, trace fields.
 
 Order (docs/architecture.md): header check → loop check → completion of a submission → every
-recipient expanded → trace field on top → post-data hooks → units by route. A failure of any step
+recipient expanded → trace fields on top → post-data hooks → units by route. A failure of any step
 is a `MessageRefused` with the reply that says so, and nothing is stored.
 """
 
@@ -23,6 +23,12 @@ from relevo.mail import (
     protocol_name,
     received_field,
 )
+from relevo.mailauth import (
+    authentication_results_field,
+    received_spf_field,
+    remove_forged_results,
+    spf_method_result,
+)
 from relevo.queue.store import Envelope, NewMessage
 from relevo.reception import answers
 
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.directory import Directory, Target
     from relevo.journal import Event, HookVerdict
+    from relevo.mailauth import SpfResult
     from relevo.queue.store import MessageId
     from relevo.reception.answers import Answer
     from relevo.reception.arriving import ArrivingMessage
@@ -51,7 +58,7 @@ class Arrival:
     tls_version: str  # as `ssl` says it; "" on plain text
     tls_cipher: str
     identity: str  # who logged in, or ""
-    spf_result: str = "none"  # of the reverse-path, RFC 7208 §2.6
+    authserv_id: str  # who says what stands in Authentication-Results (RFC 8601 §2.5)
 
 
 class MessageRefused(Exception):
@@ -126,7 +133,10 @@ async def expand(
 
 
 def traced_start(transaction: Transaction, message: ArrivingMessage, arrival: Arrival) -> bytes:
-    """What of the message is in memory, completed and with our trace fields on top."""
+    """What of the message is in memory, completed and with our trace fields on top.
+
+    Nothing that claims to be our Authentication-Results is left of what the client sent.
+    """
     facts = ReceptionFacts(
         hello_name=arrival.hello_name,
         client_ip=arrival.client_ip,
@@ -141,16 +151,16 @@ def traced_start(transaction: Transaction, message: ArrivingMessage, arrival: Ar
         time=arrival.time,
     )
     start = message.start()
+    length = head_length(start)
+    head = remove_forged_results(start[:length], arrival.authserv_id)
     if arrival.identity:
-        length = head_length(start)
         head = complete_submission(
-            start[:length],
-            now=arrival.time,
-            message_id=arrival.message_id,
-            hostname=arrival.hostname,
+            head, now=arrival.time, message_id=arrival.message_id, hostname=arrival.hostname
         )
-        start = head + start[length:]
-    return received_field(facts) + start
+        authenticated = b""
+    else:
+        authenticated = _authentication_fields(transaction.spf, arrival.authserv_id)
+    return b"".join((authenticated, received_field(facts), head, start[length:]))
 
 
 def compose(
@@ -185,6 +195,14 @@ def compose(
     units = plan_units(hooked.expansion, is_local=directory.is_local, now=arrival.time)
     events: tuple[Event, ...] = (event, *hooked.records)
     return NewMessage(arrival.message_id, arrival.time, envelope, content, units, events)
+
+
+def _authentication_fields(spf: SpfResult | None, authserv_id: str) -> bytes:
+    """What was found out about the sender, for those who read the message."""
+    if spf is None:
+        return authentication_results_field(authserv_id, ())
+    results = (spf_method_result(spf),)
+    return authentication_results_field(authserv_id, results) + received_spf_field(spf)
 
 
 def _protocol(transaction: Transaction, arrival: Arrival) -> str:

@@ -31,6 +31,13 @@ BAD_SENDER_DOMAIN = Answer(501, "5.1.8", "The sender's domain is not a valid dom
 BAD_RECIPIENT_DOMAIN = Answer(501, "5.1.2", "The recipient's domain is not a valid domain name")
 SENDER_TOO_LONG = Answer(501, "5.1.7", "The sender's address is longer than 256 octets")
 RECIPIENT_TOO_LONG = Answer(501, "5.1.3", "The recipient's address is longer than 256 octets")
+SPF_FAILED = Answer(550, "5.7.23", "SPF forbids your address to send mail of the sender's domain")
+LEVEL_TOO_LOW = Answer(
+    550,
+    "5.7.3",
+    "Mail of the sender's domain came over TLS before: not in clear text, use STARTTLS",
+)
+SENDER_UNKNOWN_NOW = Answer(451, "4.3.0", "The sender cannot be checked now, try again later")
 NO_SPACE = Answer(452, "4.3.1", "Not enough storage space, try again later")
 STORE_SUSPENDED = Answer(421, "4.3.0", "Storage trouble, try again later")
 RELAY_NOT_ALLOWED = Answer(

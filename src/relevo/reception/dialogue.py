@@ -30,6 +30,7 @@ from relevo.reception.answers import Answer
 from relevo.reception.arriving import HIGH_WATER, ArrivingMessage
 from relevo.reception.login import Login
 from relevo.reception.post_data import RefusedByHook, ask_hooks
+from relevo.reception.sender import SenderRefused, check_sender, is_to_be_checked
 from relevo.reception.transaction import AcceptedRecipient, Transaction
 from relevo.smtp import events
 
@@ -112,7 +113,21 @@ class Dialogue:
         if self._services.store.is_short_of_space:
             return self._refuse_sender(answers.NO_SPACE, reverse_path.plain)
         self._transaction = Transaction(reverse_path, event.parameters)
+        if not self._login.identity and is_to_be_checked(
+            self._services.config, self._line.client_ip, reverse_path
+        ):
+            return self._line.start(self._check_sender(self._transaction))
         return self._answer(answers.SENDER_OK)
+
+    async def _check_sender(self, transaction: Transaction) -> None:
+        reverse_path = transaction.reverse_path
+        try:
+            transaction.spf = await check_sender(self._services, self._line, reverse_path)
+        except SenderRefused as refusal:
+            self.drop()
+            self._refuse_sender(refusal.answer, reverse_path.plain)
+            return
+        self._answer(answers.SENDER_OK)
 
     def _on_rcpt(self, event: events.Rcpt) -> None:
         path = event.path
@@ -275,6 +290,7 @@ class Dialogue:
             tls_version=line.tls_version,
             tls_cipher=line.tls_cipher,
             identity=self._login.identity,
+            authserv_id=self._services.config.hostname,
         )
 
     def _on_reset(self, _event: events.Reset) -> None:

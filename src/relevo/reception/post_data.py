@@ -85,7 +85,7 @@ def _context(
         recipients=tuple(
             _recipient(expanded.target, expanded.original.plain) for expanded in expansion
         ),
-        spf_result=arrival.spf_result,
+        spf_result=transaction.spf.outcome.value if transaction.spf else "none",
         is_from_local_domain=reverse_path.is_null or directory.is_local(reverse_path.domain),
         is_smtputf8=transaction.parameters.smtputf8,
         size=size,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from relevo.authn import Authenticator
     from relevo.config import Config
     from relevo.directory import Directory
+    from relevo.dns import DnsLookups
     from relevo.hooks.post_data import PostDataHooks
     from relevo.journal import Event
     from relevo.queue import SqliteStore
@@ -59,6 +60,7 @@ class Services:
     new_id: Callable[[], MessageId]
     is_queue_full: Callable[[], bool]
     post_data: PostDataHooks
+    resolver: DnsLookups
     is_draining: bool = False
     _settings: dict[tuple[Mode, str, bool], SessionSettings] = field(default_factory=dict)
 

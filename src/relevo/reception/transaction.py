@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from relevo.mail import Address
+    from relevo.mailauth import SpfResult
     from relevo.reception.arriving import ArrivingMessage
     from relevo.smtp.events import MailParameters, RcptParameters
 
@@ -31,6 +32,7 @@ class Transaction:
     parameters: MailParameters
     recipients: list[AcceptedRecipient] = field(default_factory=list)
     message: ArrivingMessage | None = None
+    spf: SpfResult | None = None  # None: not asked
 
     def drop(self) -> None:
         """Free what the transaction holds."""

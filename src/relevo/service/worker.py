@@ -24,6 +24,7 @@ from relevo.authn import Authenticator, server_secret
 from relevo.config import ConfigErrors
 from relevo.delivery import make_dispatcher
 from relevo.directory import DirectoryErrors, DirectoryWatcher
+from relevo.dns import Resolver, parse_server, system_servers
 from relevo.hooks.alias_hooks import ProgramAliasHooks
 from relevo.hooks.caller import Caller
 from relevo.hooks.post_data import PostDataHooks
@@ -109,6 +110,7 @@ class Worker:
         self._dispatcher = make_dispatcher(
             config, store=self._store, directory=lambda: self._watcher.current, journal=self._log
         )
+        self._resolver = _make_resolver(config)
         self._services = Services(
             config=config,
             directory=lambda: self._watcher.current,
@@ -123,6 +125,7 @@ class Worker:
             new_id=new_id,
             is_queue_full=lambda: self._is_queue_full,
             post_data=PostDataHooks(self._hooks),
+            resolver=self._resolver,
         )
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor says when to stop
@@ -228,6 +231,8 @@ class Worker:
         services = self._services
         services.config = config
         services.authenticator = self._make_authenticator(config)
+        # look-ups under way end by themselves, in the old one
+        services.resolver = self._resolver = _make_resolver(config)
         services.gate.limits = _limits(config)
         services.forget_settings()
         self._dispatcher.reconfigure(config)
@@ -278,6 +283,7 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._resolver.aclose()
         await self._store.release_all()
         await self._store.close()
         self._maillog.close()
@@ -285,6 +291,15 @@ class Worker:
 
 def _limits(config: Config) -> ConnectionLimits:
     return ConnectionLimits(config.limits.connections, config.limits.connections_per_source)
+
+
+def _make_resolver(config: Config) -> Resolver:
+    """With an empty cache: an operator who changed DNS reloads to have it seen."""
+    return Resolver(
+        [parse_server(server) for server in config.dns.servers] or system_servers(),
+        timeout_s=config.dns.timeout.total_seconds(),
+        cache_size=config.dns.cache_size,
+    )
 
 
 def _store_options(config: Config) -> StoreOptions:

@@ -16,11 +16,13 @@ from relevo.directory import DirectoryWatcher
 from relevo.hooks.post_data import PostDataHooks
 from relevo.hooks.programs import Program
 from relevo.journal import Event
+from relevo.queue import SecurityLevel
 from relevo.queue.ids import new_id
 from relevo.queue.sqlite import SqliteStore
 from relevo.queue.store import Content, MemoryContent, NewMessage, StoreFailed, Unit
 from relevo.reception import ConnectionLimits, ConnectionTable, Gate, Mode, Services
 from relevo.reception.connection import SmtpConnection
+from unit.reception.names import Names
 
 USERS = 'users: { key: "user" value: { plain: { password: "secret" } } }\n'
 ALIASES = "al: user, x@r.test\nloop: loop\n"
@@ -64,6 +66,13 @@ class FakeStore:
     failure: StoreFailed | None = None
     is_suspended: bool = False
     is_short_of_space: bool = False
+    levels: dict[str, SecurityLevel] = field(default_factory=dict)
+
+    async def raise_incoming_level(self, domain: str, level: SecurityLevel) -> SecurityLevel:
+        if self.failure is not None:
+            raise self.failure
+        self.levels[domain] = max(level, self.levels.get(domain, SecurityLevel.PLAIN))
+        return self.levels[domain]
 
     async def add(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
         if self.gate is not None:
@@ -161,6 +170,7 @@ class Place:
     table: ConnectionTable
     events: list[Event]
     is_queue_full: bool = False
+    names: Names = field(default_factory=Names)
 
     def services(self) -> Services:
         watcher = DirectoryWatcher(self.config)
@@ -183,6 +193,7 @@ class Place:
             new_id=new_id,
             is_queue_full=lambda: self.is_queue_full,
             post_data=cast("PostDataHooks", NoHooks()),
+            resolver=self.names,
         )
 
     def connect(self, mode: Mode = Mode.SMTP, services: Services | None = None) -> Client:
@@ -207,6 +218,7 @@ def place(tmp_path: Path) -> Place:
     (domain / "aliases").write_text(ALIASES)
     (tmp_path / "conf" / "relevo.toml").write_text(
         f'hostname = "mx.test"\ndata_dir = "{tmp_path}/data"\npostmaster = "user@d1.test"\n'
+        "spf.check = false\n"
     )
     return Place(load(tmp_path / "conf"), FakeStore(), ConnectionTable(1), [])
 

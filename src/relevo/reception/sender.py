@@ -1,0 +1,93 @@
+"""What is asked about the sender of a message at MAIL: SPF, and its domain's security level.
+
+Only `fail` of SPF refuses, so trouble with DNS never does (RFC 7208 §8). The level is held against
+mail in clear text only where SPF says `pass`: without it anybody could raise the level of anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from relevo.mailauth import SpfOutcome, SpfResult, check_host
+from relevo.queue import SecurityLevel
+from relevo.queue.store import StoreFailed
+from relevo.reception import answers
+
+if TYPE_CHECKING:
+    from relevo.config import Config
+    from relevo.mail import Address
+    from relevo.reception.answers import Answer
+    from relevo.reception.line import Line
+    from relevo.reception.services import Services
+
+logger = logging.getLogger("relevo.reception")
+
+
+class SenderRefused(Exception):
+    """The sender is not accepted; the answer for the client."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.text)
+        self.answer = answer
+
+
+def is_to_be_checked(config: Config, client_ip: str, reverse_path: Address) -> bool:
+    """Whether SPF is asked about a client that has not logged in."""
+    return (
+        config.spf.check
+        and not reverse_path.is_null
+        and not _is_within(client_ip, config.spf.skip_networks)
+    )
+
+
+async def check_sender(services: Services, line: Line, reverse_path: Address) -> SpfResult:
+    """What SPF says. Raises SenderRefused."""
+    config = services.config
+    result = await check_host(
+        line.client_ip,
+        reverse_path.plain,
+        line.session.hello_name,
+        services.resolver,
+        receiver=config.hostname,
+        timeout_s=config.spf.timeout.total_seconds(),
+    )
+    logger.debug(
+        "%s: SPF of %s: %s (%s)", line.client, result.domain, result.outcome.value, result.reason
+    )
+    if result.outcome is SpfOutcome.FAIL and config.spf.reject_fail:
+        raise SenderRefused(answers.SPF_FAILED.with_detail(result.reason))
+    if result.outcome is SpfOutcome.PASS and config.spf.remember_tls:
+        await _check_level(services, line, reverse_path.domain)
+    return result
+
+
+async def _check_level(services: Services, line: Line, domain: str) -> None:
+    level = SecurityLevel.TLS_CLIENT if line.tls_version else SecurityLevel.PLAIN
+    try:
+        known = await services.store.raise_incoming_level(domain, level)
+    except StoreFailed as error:
+        logger.warning("%s: the security level of %s: %s", line.client, domain, error)
+        raise SenderRefused(answers.SENDER_UNKNOWN_NOW) from error
+    if level < known:
+        raise SenderRefused(answers.LEVEL_TOO_LOW)
+
+
+@lru_cache(maxsize=4096)
+def _is_within(ip: str, networks: tuple[str, ...]) -> bool:
+    if not networks:
+        return False
+    try:
+        address = ip_address(ip.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in _parsed(networks))
+
+
+@lru_cache(maxsize=16)
+def _parsed(networks: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(network) for network in networks)
