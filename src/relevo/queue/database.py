@@ -28,6 +28,7 @@ _APPLICATION_ID = 0x52564C51  # "RVLQ"
 _PAGE_SIZE = 4096
 _CACHE_KIB = 16 * 1024
 _BUSY_MS = 10_000  # never waited for in normal work: turns are taken by flock
+_CHECKED = ("counter", "message", "unit")  # tables without which nothing works
 _STATEMENTS = 1024  # multi-row statements exist once for each number of rows
 
 
@@ -45,6 +46,10 @@ class SchemaTooNew(DatabaseError):
 
 class SpoolWithoutDatabase(DatabaseError):
     """Spool files are there, but the database that names them is not."""
+
+
+class DatabaseDamaged(DatabaseError):
+    """The file is no database any more, or some of its pages are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +168,29 @@ def create_database(data_dir: Path, disk: Disk | None = None) -> None:
     if not paths.database.exists() and any(paths.spool.glob("*-*.*")):
         raise SpoolWithoutDatabase(
             f"{paths.database} is missing, but {paths.spool} holds messages: restore the database "
-            f"or move {paths.spool} away"
+            f"from a backup, or rebuild it with `relevo queue repair`"
         )
     os.close(os.open(paths.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     # SQLite creates with the process's mode; the queue holds mail, so make the file ourselves.
     os.close(os.open(paths.database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    try:
+        _prepare(paths, disk)
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise damage(paths, error) from error
+    disk.sync_directory(paths.directory)
+    if paths.directory.parent != paths.directory:
+        disk.sync_directory(paths.directory.parent)
+
+
+def damage(paths: QueuePaths, error: object) -> DatabaseDamaged:
+    """What to say of a database that SQLite cannot read."""
+    return DatabaseDamaged(
+        f"{paths.database} is damaged ({error}): stop the server, then restore the directory from "
+        f"a backup, or rebuild the queue with `relevo queue repair`"
+    )
+
+
+def _prepare(paths: QueuePaths, disk: Disk) -> None:
     connection = apsw.Connection(str(paths.database), vfs=disk.vfs)
     try:
         connection.set_busy_timeout(_BUSY_MS)
@@ -177,11 +200,17 @@ def create_database(data_dir: Path, disk: Disk | None = None) -> None:
             raise DatabaseError(f"{paths.database}: the file system allows no WAL (got {mode})")
         connection.pragma("synchronous", "FULL")
         _migrate(connection, paths)
+        _check_tables(connection, paths)
     finally:
         connection.close()
-    disk.sync_directory(paths.directory)
-    if paths.directory.parent != paths.directory:
-        disk.sync_directory(paths.directory.parent)
+
+
+def _check_tables(connection: apsw.Connection, paths: QueuePaths) -> None:
+    """Look at all pages that the queue needs; the history may be long and is not read here."""
+    for table in _CHECKED:
+        for (verdict,) in connection.execute(f"PRAGMA quick_check('{table}')"):
+            if verdict != "ok":
+                raise damage(paths, verdict)
 
 
 def migrations() -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Any, Self
 import apsw
 
 from relevo.journal.events import Event, OperatorAction
-from relevo.queue.database import DatabaseError, QueuePaths, Transaction, Turn, connect
+from relevo.queue.database import DatabaseError, QueuePaths, Transaction, Turn, connect, damage
 from relevo.queue.disk import Disk
 from relevo.queue.generations import OWN_FILE, SpoolName
 from relevo.queue.history import Numbers, events_of, messages_mentioning
@@ -112,6 +112,8 @@ def open_reader(data_dir: Path, *, clock: Callable[[], float] = time.time) -> Qu
         raise DatabaseError(f"there is no queue in {data_dir}: was the server ever started there?")
     try:
         return QueueReader(paths, connect(paths, Disk()), clock)
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise damage(paths, error) from error
     except apsw.Error as error:
         raise DatabaseError(f"{paths.database}: {error}") from error
 
