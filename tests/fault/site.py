@@ -19,6 +19,7 @@ from harness.config_dir import ConfigDir, Domain, Setting, relevo_config
 from harness.processes import Reaper
 from harness.server import RelevoServer
 from harness.waiting import wait_for
+from relevo.service.control import ask
 
 DELIVERY_TIMEOUT_S = 240.0
 
@@ -91,6 +92,11 @@ class Site:
             database.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             database.set_busy_timeout(5000)
             yield database
+
+    def worker_pids(self) -> list[int]:
+        """Of the workers that are there now, asked of the supervisor."""
+        workers = ask(self.data, "status")["workers"]
+        return [worker["pid"] for worker in workers if worker["pid"]]
 
     def wait_until_delivered(self) -> None:
         """Until nothing is left that is to be delivered on this machine soon."""

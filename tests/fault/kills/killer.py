@@ -105,20 +105,20 @@ class Round:
                 break
         units = wait_for(self._enough_units, timeout_s=UNFINISHED_TIMEOUT_S, what="100 units")
         kill = Kill(victim or self._choose(), units, rate)
+        workers = wait_for(self.site.worker_pids, what="workers")
         time.sleep(self._chooser.randrange(LONGEST_WAIT_US) / 1e6)
         with self.site.pipe_log.open("a") as log:
             print("KILL", time.clock_gettime(time.CLOCK_BOOTTIME), file=log)
+        self._worker_kills = self._worker_kills + 1 if kill.victim is Victim.WORKER else 0
         match kill.victim:
             case Victim.WORKER:
-                self._worker_kills += 1
-                self._kill_worker()
+                with suppress(ProcessLookupError):
+                    os.kill(self._chooser.choice(workers), signal.SIGKILL)
             case Victim.TREE:
-                self._worker_kills = 0
                 self.site.server.process.kill()
                 self.site.server.start()
             case Victim.SUPERVISOR:
-                self._worker_kills = 0
-                self._kill_supervisor()
+                self._kill_supervisor(workers)
                 self.site.server.start()
         return kill
 
@@ -131,14 +131,8 @@ class Round:
             return self._chooser.choice((Victim.TREE, Victim.TREE, Victim.SUPERVISOR))
         return self._chooser.choices(tuple(Victim), (6, 3, 1))[0]
 
-    def _kill_worker(self) -> None:
-        workers = wait_for(self.site.server.workers, what="a worker")
-        with suppress(ProcessLookupError):
-            os.kill(self._chooser.choice(sorted(workers)), signal.SIGKILL)
-
-    def _kill_supervisor(self) -> None:
+    def _kill_supervisor(self, workers: list[int]) -> None:
         process = self.site.server.process
-        workers = self.site.server.workers()
         process.send(signal.SIGKILL)
         process.wait()
         wait_for(
