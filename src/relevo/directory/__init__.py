@@ -2,12 +2,13 @@
 
 `DirectoryWatcher` keeps `Directory`, an immutable picture, up to date with the files. A look-up is
 three-valued: found, absent, unknown now; an error is never "no such user". The modules `users`,
-`users_editing` and `replacement` are public too, for those who check or change credentials.
+`users_editing` and `replacement` are public too, for those who check or change credentials, and so
+is `answer_cache`, for those who ask programs or other servers.
 """
 
 from relevo.directory.directory import Directory
 from relevo.directory.problems import DirectoryErrors, FileError, FileProblem
-from relevo.directory.resolution import AliasHookFailed, AliasHooks
+from relevo.directory.resolution import AliasHookFailed, AliasHooks, UserSource
 from relevo.directory.values import (
     Existence,
     ExpansionFailed,
@@ -33,5 +34,6 @@ __all__ = [
     "PipeTarget",
     "Target",
     "UnknownNow",
+    "UserSource",
     "ViaTarget",
 ]

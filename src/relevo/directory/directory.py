@@ -7,17 +7,18 @@ half a change. Addresses that come in have a normalized domain; local parts are 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from relevo.directory.domains import LOCALHOST
 from relevo.directory.resolution import (
     AliasHookFailed,
     AliasHooks,
-    HookAnswer,
-    HookKind,
-    HookQuestion,
+    Asked,
     LocalDomain,
+    Question,
+    Reply,
     Resolution,
+    UserSource,
 )
 from relevo.directory.values import Existence, ExpansionFailed, Target, UnknownNow
 from relevo.mail.address import (
@@ -50,8 +51,8 @@ class DomainFiles:
 class Directory:
     """Domains, users and aliases of one config directory, read-only and replaced whole on change.
 
-    `exists_now` and `expand_now` answer from memory; None means that a hook must be asked, by the
-    awaitable form, which gives the same answer in all other cases.
+    `exists_now` and `expand_now` answer from memory; None means that a hook or another server must
+    be asked, by the awaitable form, which gives the same answer in all other cases.
     """
 
     def __init__(
@@ -61,15 +62,22 @@ class Directory:
         rules: LocalPartRules,
         postmaster: str = "",
         hooks: AliasHooks | None = None,
+        users: UserSource | None = None,
     ) -> None:
-        """`postmaster` is the configured address or ""; raises InvalidAddress when it is none."""
+        """`users` knows users whom no users file has.
+
+        `postmaster` is the configured address or ""; raises InvalidAddress when it is none.
+        """
         self.domains: frozenset[str] = frozenset((LOCALHOST, *domains))
         self._files = domains
         self._hooks = hooks
+        self._users = users
         local = {LOCALHOST: LocalDomain({}, {})}
         for domain, files in domains.items():
             local[domain] = LocalDomain(files.aliases, _mailboxes(files.users, rules))
-        self._resolution = Resolution(local, rules, has_hooks=hooks is not None)
+        self._resolution = Resolution(
+            local, rules, has_hooks=hooks is not None, has_user_source=users is not None
+        )
         first = next(iter(domains), LOCALHOST)
         self._postmaster = self._find_postmaster(postmaster, first)
 
@@ -86,6 +94,15 @@ class Directory:
             return await self._answer(self._resolution.existence(address))
         except AliasHookFailed as error:
             return UnknownNow(str(error))
+
+    async def is_user(self, address: Address) -> Existence | UnknownNow:
+        """Is a final address a user, of the files or elsewhere? Its aliases are not looked at."""
+        if self.credential(address) is not None:
+            return Existence.FOUND
+        known = await self._users.knows(address) if self._users is not None else False
+        if isinstance(known, UnknownNow):
+            return known
+        return Existence.FOUND if known else Existence.ABSENT
 
     def expand_now(self, address: Address) -> tuple[Target, ...] | None:
         """Final targets of an accepted forward-path, duplicates collapsed.
@@ -109,7 +126,7 @@ class Directory:
         return normalize_local_address(address) if self.is_local(address.domain) else address
 
     def postmaster(self) -> Address | None:
-        """The configured address, else postmaster@ our first domain if that goes anywhere."""
+        """The configured address, else postmaster@ our first domain if that may go anywhere."""
         return self._postmaster
 
     def credential(self, address: Address) -> Credential | None:
@@ -127,25 +144,34 @@ class Directory:
             address = parse_address(configured, first_domain)
             return self.normalize_recipient(address.local, address.domain)
         address = Address("postmaster", first_domain)
-        return address if self.exists_now(address) is Existence.FOUND else None
+        # Where somebody has to be asked, that is done when mail for it comes.
+        return address if self.exists_now(address) in {Existence.FOUND, None} else None
 
-    async def _answer(self, question: Generator[HookQuestion, HookAnswer, Answer]) -> Answer:
-        hook_answer: HookAnswer = None
+    async def _answer(self, asking: Generator[Question, Reply, Answer]) -> Answer:
         try:
-            asked = next(question)
+            question = next(asking)
             while True:
-                assert self._hooks is not None
-                if asked.kind is HookKind.EXISTS:
-                    hook_answer = await self._hooks.exists(asked.address)
-                else:
-                    hook_answer = await self._hooks.resolve(asked.address)
-                asked = question.send(hook_answer)
+                question = asking.send(await self._reply(question))
         except StopIteration as stop:
             answer: Answer = stop.value
             return answer
 
+    async def _reply(self, question: Question) -> Reply:
+        match question.asked:
+            case Asked.RESOLVE_HOOK:
+                assert self._hooks is not None
+                return await self._hooks.resolve(question.address)
+            case Asked.EXISTS_HOOK:
+                assert self._hooks is not None
+                return await self._hooks.exists(question.address)
+            case Asked.USERS:
+                assert self._users is not None
+                return await self._users.knows(question.address)
+            case unreachable:
+                assert_never(unreachable)
 
-def _answer_now(question: Generator[HookQuestion, HookAnswer, Answer]) -> Answer | None:
+
+def _answer_now(question: Generator[Question, Reply, Answer]) -> Answer | None:
     try:
         next(question)
     except StopIteration as stop:

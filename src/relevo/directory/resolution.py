@@ -1,11 +1,12 @@
 """Alias resolution: does mail for one of our addresses go anywhere, and where.
 
-Both questions are written once, as generators that yield a `HookQuestion` where a hook has to be
-asked and get its answer sent back: `Directory` drives them, with hooks or without. A hook call
-costs a process, so `existence` asks only where files and users do not answer.
+Both questions are written once, as generators that yield a `Question` where somebody has to be
+asked and get the answer sent back: `Directory` drives them. A hook call costs a process, so
+`existence` asks only where files and users do not answer.
 
 Order (at RCPT): file entry of the address with its suffix, of the cleaned address, user, catch-all,
-then hooks. At expansion each step is the file entry together with what the hook adds.
+then users whom another server knows (`UserSource`), then hooks. At expansion each step is the file
+entry together with what the hook adds; a user of another server comes before the catch-all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from relevo.directory.values import (
     MailTarget,
     PipeTarget,
     Target,
+    UnknownNow,
     ViaTarget,
 )
 from relevo.mail.address import Address, InvalidUser, normalize_user
@@ -51,22 +53,30 @@ class AliasHooks(Protocol):
         """
 
 
-class HookKind(Enum):
-    """Which hook a question goes to."""
+class UserSource(Protocol):
+    """Another server that knows users whom no users file has (Dovecot)."""
 
-    RESOLVE = auto()
-    EXISTS = auto()
+    async def knows(self, address: Address) -> bool | UnknownNow:
+        """Whether the cleaned `address` is a user there. Never raises."""
+
+
+class Asked(Enum):
+    """Who a question goes to."""
+
+    RESOLVE_HOOK = auto()
+    EXISTS_HOOK = auto()
+    USERS = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class HookQuestion:
-    """Sent back: targets for RESOLVE, bool or None for EXISTS."""
+class Question:
+    """Sent back: targets (RESOLVE_HOOK), bool or None (EXISTS_HOOK), bool or UnknownNow (USERS)."""
 
-    kind: HookKind
+    asked: Asked
     address: Address
 
 
-HookAnswer = tuple[Target, ...] | bool | None
+Reply = tuple[Target, ...] | bool | UnknownNow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +95,9 @@ class Resolution:
     domains: Mapping[str, LocalDomain]
     rules: LocalPartRules
     has_hooks: bool
+    has_user_source: bool = False
 
-    def existence(self, address: Address) -> Generator[HookQuestion, HookAnswer, Existence]:
+    def existence(self, address: Address) -> Generator[Question, Reply, Existence | UnknownNow]:
         """Whether mail for `address` goes anywhere; an address that is not ours is ABSENT."""
         domain = self.domains.get(address.domain)
         if domain is None:
@@ -108,24 +119,34 @@ class Resolution:
             or aliases.get(ANY_USER)
         ):
             return Existence.FOUND
+        elsewhere = yield from self._is_user_elsewhere(cleaned, address.domain)
+        if elsewhere is True:
+            return Existence.FOUND
         if self.has_hooks and (yield from self._exists_by_hook(local, cleaned, address.domain)):
             return Existence.FOUND
-        return Existence.ABSENT
+        return elsewhere or Existence.ABSENT
+
+    def _is_user_elsewhere(
+        self, local: str, domain: str
+    ) -> Generator[Question, Reply, bool | UnknownNow]:
+        if not self.has_user_source:
+            return False
+        known = yield Question(Asked.USERS, Address(local, domain))
+        assert isinstance(known, bool | UnknownNow)
+        return known
 
     def _exists_by_hook(
         self, local: str, cleaned: str, domain: str
-    ) -> Generator[HookQuestion, HookAnswer, bool]:
-        known = yield HookQuestion(HookKind.EXISTS, Address(cleaned, domain))
+    ) -> Generator[Question, Reply, bool]:
+        known = yield Question(Asked.EXISTS_HOOK, Address(cleaned, domain))
         if known is not None:
             return bool(known)
         for name in dict.fromkeys((local, cleaned, ANY_USER)):
-            if (yield HookQuestion(HookKind.RESOLVE, Address(name, domain))):
+            if (yield Question(Asked.RESOLVE_HOOK, Address(name, domain))):
                 return True
         return False
 
-    def expansion(
-        self, address: Address
-    ) -> Generator[HookQuestion, HookAnswer, tuple[Target, ...]]:
+    def expansion(self, address: Address) -> Generator[Question, Reply, tuple[Target, ...]]:
         """Final targets in order, each once. Raises ExpansionFailed."""
         finals: dict[Target, None] = {}
         heights: dict[Address, int] = {}  # levels below an address, once all of it is in `finals`
@@ -138,7 +159,7 @@ class Resolution:
         above: tuple[Address, ...],
         finals: dict[Target, None],
         heights: dict[Address, int],
-    ) -> Generator[HookQuestion, HookAnswer, int]:
+    ) -> Generator[Question, Reply, int]:
         """Add the final targets of `address`; returns how many levels are below it.
 
         An address that was expanded before adds nothing, so the work is bounded by the number of
@@ -172,7 +193,7 @@ class Resolution:
 
     def _step(
         self, address: Address
-    ) -> Generator[HookQuestion, HookAnswer, tuple[tuple[Target, ...], bool]]:
+    ) -> Generator[Question, Reply, tuple[tuple[Target, ...], bool]]:
         """Targets one level down; True: they are final, since `address` is no alias."""
         domain = self.domains.get(address.domain)
         if domain is None:
@@ -187,18 +208,30 @@ class Resolution:
         mailbox = domain.mailboxes.get(cleaned)
         if mailbox is not None:
             return (MailTarget(Address(mailbox, address.domain)),), True
-        targets = yield from self._lookup(domain, ANY_USER, ANY_USER, address.domain)
+        targets = yield from self._catch_all(domain, Address(cleaned, address.domain))
         if targets:
             return _for_user(targets, local), False
         # Accepted and yet unknown here: local delivery knows more users than we do.
         return (MailTarget(Address(cleaned or local, address.domain)),), True
 
+    def _catch_all(
+        self, domain: LocalDomain, cleaned: Address
+    ) -> Generator[Question, Reply, tuple[Target, ...]]:
+        """Targets for the name of nobody in the files; none if another server knows it."""
+        targets = yield from self._lookup(domain, ANY_USER, ANY_USER, cleaned.domain)
+        if not targets or not cleaned.local:
+            return targets
+        elsewhere = yield from self._is_user_elsewhere(cleaned.local, cleaned.domain)
+        if isinstance(elsewhere, UnknownNow):
+            raise ExpansionFailed(f"whether {cleaned.plain} is a user: {elsewhere.reason}")
+        return () if elsewhere else targets
+
     def _lookup(
         self, domain: LocalDomain, entry: str, asked: str, domain_name: str
-    ) -> Generator[HookQuestion, HookAnswer, tuple[Target, ...]]:
+    ) -> Generator[Question, Reply, tuple[Target, ...]]:
         targets = domain.aliases.get(entry, ())
         if self.has_hooks:
-            more = yield HookQuestion(HookKind.RESOLVE, Address(asked, domain_name))
+            more = yield Question(Asked.RESOLVE_HOOK, Address(asked, domain_name))
             assert isinstance(more, tuple)
             targets += more
         return targets

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relevo.config.model import Config
-    from relevo.directory.resolution import AliasHooks
+    from relevo.directory.resolution import AliasHooks, UserSource
     from relevo.directory.values import Target
 
 MAX_FILE_SIZE = 64 * 1024 * 1024
@@ -49,7 +49,9 @@ Signature = tuple[int, int, int]
 class DirectoryWatcher:
     """The current `Directory` of a config directory, and what is wrong in its files."""
 
-    def __init__(self, config: Config, *, hooks: AliasHooks | None = None) -> None:
+    def __init__(
+        self, config: Config, *, hooks: AliasHooks | None = None, users: UserSource | None = None
+    ) -> None:
         """Read everything. Raises DirectoryErrors with all problems found."""
         self._folder = config.config_dir / _DOMAINS
         self._postmaster = config.postmaster
@@ -57,6 +59,7 @@ class DirectoryWatcher:
             config.addresses.suffix_separators, config.addresses.drop_characters
         )
         self._hooks = hooks
+        self._users = users
         self._domains: dict[str, _WatchedDomain] = {}
         self.problems: tuple[FileProblem, ...] = ()
         wrong = _postmaster_problems(config)
@@ -108,6 +111,7 @@ class DirectoryWatcher:
             rules=self._rules,
             postmaster=self._postmaster,
             hooks=self._hooks,
+            users=self._users,
         )
 
 
