@@ -3,7 +3,7 @@
 It runs no event loop and opens no TLS context or database for longer than a call, so that a fork
 is always clean. Its loop waits for signals, for workers, and for questions on the control socket.
 
-Order at start: configuration → hook host forked → data directory locked → listeners opened →
+Order at start: configuration → hook host started → data directory locked → listeners opened →
 privileges dropped, if started as root → directory and certificates validated → database made,
 stale leases released → workers forked → `listeners.json` written once all are ready.
 """
@@ -86,7 +86,7 @@ class Supervisor:
     def run(self) -> int:
         """Start, supervise, stop; 0 after TERM or INT. Raises StartFailed, ConfigErrors."""
         setup_logging(self._config)
-        self._hook_host = HookHost(self._config)  # forked while nothing is open
+        self._hook_host = HookHost(self._config)  # while nothing is open
         try:
             return self._run(self._config)
         finally:
@@ -230,6 +230,8 @@ class Supervisor:
         self._hook_host.leave()
 
     def _on_report(self, slot: _Slot) -> None:
+        if slot.ready_fd < 0:
+            return  # its death was seen first, in the same round
         if os.read(slot.ready_fd, 1) == b"r":
             slot.is_ready = True
             if all(other.is_ready for other in self._slots):
