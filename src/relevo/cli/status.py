@@ -47,7 +47,7 @@ def status(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
         }
         click.echo(json.dumps({**answer, "queue": queue}, indent=2, ensure_ascii=False))
         return
-    click.echo("\n".join((*_server(answer), _queue(counts), *_counters(answer))))
+    click.echo("\n".join((*_server(answer), _queue(counts), *_counters(answer), *_hooks(answer))))
 
 
 def _server(answer: dict[str, Any]) -> list[str]:
@@ -82,3 +82,18 @@ def _counters(answer: dict[str, Any]) -> list[str]:
         for name, value in answer["counters"].items()
         if value or not name.endswith("_us")  # the loop is not watched unless asked for
     ]
+
+
+def _hooks(answer: dict[str, Any]) -> list[str]:
+    """One line a hook that was called."""
+    lines = []
+    for hook in answer["hooks"]:
+        outcomes = [
+            f"{hook[name]} {name.replace('_', ' ')}"
+            for name in hook
+            if name not in {"hook", "calls"} and not name.endswith("_ms")
+        ]
+        times = [f"{name} {hook[f'{name}_ms']:g} ms" for name in ("p50", "p99", "longest")]
+        calls = count(hook["calls"], "call")
+        lines.append(f"hook {hook['hook']}: {calls} ({', '.join(outcomes)}), {', '.join(times)}")
+    return lines

@@ -8,6 +8,7 @@ says.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -26,8 +27,11 @@ from relevo.hooks.contract.json_form import (
 )
 from relevo.hooks.input_file import memory_file
 from relevo.hooks.programs import Form, Program
+from relevo.hooks.statistics import HookOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from relevo.mail import Address
 
 
@@ -90,13 +94,18 @@ class ProgramAliasHooks:
         found: dict[Target, None] = {}
         for program in programs:
             called = await self._call(Stage.ALIAS_RESOLVE, program, address)
-            found.update(dict.fromkeys(_targets(called, address)))
+            with self._counted(called) as outcome:
+                targets = _targets(called, address)
+                outcome.is_found = bool(targets)
+            found.update(dict.fromkeys(targets))
         return AliasHookAnswer(targets=tuple(found))
 
     async def _exists(self, programs: list[Program], address: Address) -> AliasHookAnswer:
         for program in programs:
             called = await self._call(Stage.ALIAS_EXISTS, program, address)
-            if self._knows(called):
+            with self._counted(called) as outcome:
+                outcome.is_found = self._knows(called)
+            if outcome.is_found:
                 return AliasHookAnswer(exists=True)
         return AliasHookAnswer()
 
@@ -118,6 +127,18 @@ class ProgramAliasHooks:
             raise AliasHookFailed(f"{program.name}: {problem}")
         return False
 
+    @contextlib.contextmanager
+    def _counted(self, called: Called) -> Iterator[_Found]:
+        """Count the call by what the block finds out about it."""
+        outcome = _Found()
+        try:
+            yield outcome
+        except AliasHookFailed:
+            self._caller.count(called, HookOutcome.FAILED)
+            raise
+        found = HookOutcome.FOUND if outcome.is_found else HookOutcome.NOT_FOUND
+        self._caller.count(called, found if called.has_ended_by_itself else HookOutcome.FAILED)
+
     async def _call(self, stage: Stage, program: Program, address: Address) -> Called:
         directory = str(self._caller.config.config_dir)
         environment = contract_v1.alias_environment(daemon_environment(), directory)
@@ -129,10 +150,17 @@ class ProgramAliasHooks:
             context = AliasContext(stage=stage.value, address=address.plain)
             files = [memory_file(b""), memory_file(encode_context(context))]
         try:
-            return await self._caller.call(stage, program, environment, files, arguments)
+            return await self._caller.call(program, environment, files, arguments)
         finally:
             for descriptor in files:
                 os.close(descriptor)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is counted, once it is known."""
+
+    is_found: bool = False
 
 
 def _can_be_asked(address: Address) -> bool:

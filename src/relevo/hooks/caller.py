@@ -20,11 +20,11 @@ from relevo.hooks.settings import pool_settings
 from relevo.hooks.wire import How, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from relevo.config import Config
-    from relevo.hooks.contract import Stage
     from relevo.hooks.host import PoolSockets
+    from relevo.hooks.statistics import HookCounter, HookOutcome
 
 logger = logging.getLogger("relevo.hooks")
 
@@ -54,11 +54,10 @@ class Caller:
         self,
         config: Config,
         sockets: PoolSockets,
-        *,
-        observe: Callable[[Stage, Called], None] = lambda _stage, _called: None,
+        counter: HookCounter | None = None,
     ) -> None:
         self._sockets = sockets
-        self._observe = observe
+        self._counter = counter
         self._breakers: dict[str, Breaker] = {}
         self._warned: set[tuple[str, str]] = set()
         self.reconfigure(config)
@@ -80,7 +79,6 @@ class Caller:
 
     async def call(
         self,
-        stage: Stage,
         program: Program,
         environment: Mapping[str, str],
         files: Sequence[int],
@@ -94,8 +92,12 @@ class Caller:
         called = Called(program, report, version)
         if report.how is not How.EXITED:
             logger.warning("%s: %s%s", program.name, report.describe(), _shown(report.errors))
-        self._observe(stage, called)
         return called
+
+    def count(self, called: Called, outcome: HookOutcome) -> None:
+        """What came of a call, for `relevo status`."""
+        if self._counter is not None:
+            self._counter.count(called.program.name, outcome, called.report.seconds)
 
     def _obstacle(self, program: Program) -> Report | None:
         """Why the hook is not even tried."""

@@ -30,6 +30,7 @@ from relevo.hooks.contract import (
 from relevo.hooks.contract.json_form import DEFAULT_TEXTS, encode_context, post_data_verdict
 from relevo.hooks.input_file import MEMFD_LIMIT, disk_file, memory_file
 from relevo.hooks.programs import Form, Program
+from relevo.hooks.statistics import HookOutcome
 from relevo.journal.events import HookVerdict
 from relevo.mail.header_block import head_length, remove_fields, replace_field
 
@@ -96,6 +97,7 @@ class PostDataHooks:
             try:
                 called = await self._call(program, context, message, raw_hello)
                 verdict, reason = _judge(called)
+                self._caller.count(called, _outcome(called, verdict, reason))
             except OSError as error:  # no memory or disk for its input
                 verdict, reason = _on_failure(program, b""), f"no file for its input: {error}"
                 called = None
@@ -123,7 +125,7 @@ class PostDataHooks:
                 environment = contract_v1.alias_environment(daemon, directory)
                 descriptors.append(memory_file(encode_context(context)))
                 files.callback(os.close, descriptors[1])
-            return await self._caller.call(Stage.POST_DATA, program, environment, descriptors)
+            return await self._caller.call(program, environment, descriptors)
 
 
 async def _input(message: HookMessage) -> int:
@@ -150,6 +152,15 @@ def _judge(called: Called) -> tuple[Verdict, str]:
     except InvalidVerdict as error:
         logger.warning("%s: %s", program.name, error)
         return _on_failure(program, b""), str(error)
+
+
+def _outcome(called: Called, verdict: Verdict, reason: str) -> HookOutcome:
+    if reason:
+        is_accepted = called.has_ended_by_itself and isinstance(verdict, Accept)
+        return HookOutcome.BAD_OUTPUT if is_accepted else HookOutcome.FAILED
+    if isinstance(verdict, Accept):
+        return HookOutcome.ACCEPTED
+    return HookOutcome.REJECTED if verdict.is_permanent else HookOutcome.TEMPFAILED
 
 
 def _on_failure(program: Program, output: bytes) -> Verdict:

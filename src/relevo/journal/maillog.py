@@ -147,9 +147,12 @@ def _described(event: Event) -> tuple[str, str, str]:
             return "LISTENING", _GREY, f"{event.address}  ({event.mode})"
         case HookVerdict():
             said = "; ".join(filter(None, (event.change, event.reason)))
-            text = f"{event.hook} says {event.verdict}" + (f": {said}" if said else "")
-            colour = _GREEN if event.verdict == "accept" else _RED
-            return "HOOK", colour, f"{text}  ({event.message_id}, {event.seconds * 1000:.1f} ms)"
+            version = f" [{event.version}]" if event.version else ""
+            text = f"{event.hook}{version} says {event.verdict}" + (f": {said}" if said else "")
+            text += f"  ({event.message_id}, {event.seconds * 1000:.1f} ms)"
+            if event.stderr:
+                text += f"  stderr: {event.stderr}"
+            return "HOOK", _GREEN if event.verdict == "accept" else _RED, text
         case OperatorAction():
             return "OPERATOR", _GREY, f"{event.action} {event.message_id}"
         case _:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relevo.hooks.programs import Program
+    from relevo.journal import HookVerdict
     from relevo.queue.store import NewMessage
     from relevo.reception.acceptance import Expansion
     from relevo.reception.line import Line
@@ -253,12 +254,16 @@ class Dialogue:
                     directory, limit,
                 )  # fmt: skip
         except RefusedByHook as refusal:
-            for record in refusal.records:
-                services.record(record)
+            self._record_hooks(refusal.records)
             self._refuse_message(refusal, transaction, arrival.message_id)
             return
         except MessageRefused as refusal:
             self._refuse_message(refusal, transaction)
+            return
+        if not hooked.expansion:  # a hook took every recipient away
+            transaction.drop()
+            self._record_hooks(hooked.records)
+            self._answer(answers.accepted(arrival.message_id))
             return
         new = compose(transaction, message, arrival, hooked, directory)
         await self._store(new, transaction)
@@ -274,6 +279,11 @@ class Dialogue:
             self._services.log(event)
         self._answer(answers.accepted(message.id))
         self._services.take(units)
+
+    def _record_hooks(self, records: tuple[HookVerdict, ...]) -> None:
+        """Verdicts about a message that is not stored."""
+        for record in records:
+            self._services.record(record)
 
     def _arrival(self) -> Arrival:
         line = self._line

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class RefusedByHook(MessageRefused):
     """A hook does not want the message; `records` say which, and why."""
 
-    def __init__(self, refusal: Refuse, records: tuple[HookVerdict, ...]) -> None:
-        super().__init__(Answer(refusal.code, refusal.enhanced, refusal.text))
+    def __init__(self, answer: Answer, records: tuple[HookVerdict, ...], detail: str = "") -> None:
+        super().__init__(answer, detail)
         self.records = records
 
 
@@ -55,12 +55,15 @@ async def ask_hooks(
     context = _context(transaction, arrival, hooked.expansion, directory, seen.size)
     outcome = await hooks.ask(programs, context, seen, raw_hello=arrival.hello_name)
     match outcome.verdict:
-        case Refuse():
-            raise RefusedByHook(outcome.verdict, outcome.records)
+        case Refuse(code, enhanced, text):
+            raise RefusedByHook(Answer(code, enhanced, text), outcome.records)
         case Accept(changes):
-            expansion = await _changed_recipients(hooked.expansion, changes, directory, limit)
-            if changes.reverse_path is not None:
-                transaction.reverse_path = _address(changes.reverse_path)
+            try:
+                expansion = await _changed_recipients(hooked.expansion, changes, directory, limit)
+                if changes.reverse_path is not None:
+                    transaction.reverse_path = _address(changes.reverse_path)
+            except MessageRefused as error:
+                raise RefusedByHook(error.answer, outcome.records, str(error)) from error
             return Hooked(outcome.start, expansion, outcome.records)
         case _:
             assert_never(outcome.verdict)

@@ -28,6 +28,7 @@ from relevo import __version__
 from relevo.config import ConfigErrors, Severity, check_local
 from relevo.delivery import InvalidPattern, parse_pattern
 from relevo.directory import DirectoryErrors, DirectoryWatcher
+from relevo.hooks.statistics import HookStatistics
 from relevo.journal import Listening, MailLogUnavailable
 from relevo.queue import DatabaseError, create_database, release_owner, start_over
 from relevo.reception import ConnectionTable
@@ -115,6 +116,7 @@ class Supervisor:
         count = config.server.workers or os.cpu_count() or 1
         self._connections = ConnectionTable(count)
         self._counters = Counters(count)
+        self._hook_statistics = HookStatistics(count)
         self._slots = [_Slot(row) for row in range(count)]
         self._watch_signals()
         self._selector.register(self._control.socket, selectors.EVENT_READ, self._control.serve)
@@ -204,6 +206,7 @@ class Supervisor:
                         counters=self._counters,
                         ready_fd=report,
                         hook_sockets=self._hook_host.sockets,
+                        hook_statistics=self._hook_statistics,
                     )
                 )
             except BaseException:
@@ -349,6 +352,7 @@ class Supervisor:
                 }
                 for slot in self._slots
             ],
+            "hooks": [figures.as_dict() for figures in self._hook_statistics.read()],
             "hook_host": {"pid": self._hook_host.pid, "restarts": self._hook_host.restarts},
             "connections": self._connections.total(),
             "counters": self._counters.read(),

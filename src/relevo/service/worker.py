@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Config
     from relevo.hooks.host import PoolSockets
+    from relevo.hooks.statistics import HookStatistics
     from relevo.journal import Event, MailLog
     from relevo.reception import Mode
     from relevo.service.counters import Counters
@@ -65,6 +66,7 @@ class WorkerSetup:
     counters: Counters
     ready_fd: int
     hook_sockets: PoolSockets
+    hook_statistics: HookStatistics
 
 
 def run(setup: WorkerSetup) -> int:
@@ -95,7 +97,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         config, setup = self._config, self._setup
         self._maillog = self._open_maillog(config)
-        self._hooks = Caller(config, setup.hook_sockets)
+        self._hooks = Caller(config, setup.hook_sockets, setup.hook_statistics.counter(setup.row))
         self._alias_hooks = ProgramAliasHooks(self._hooks)
         self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks)
         self._certificates = Certificates(config.config_dir / "certs")
