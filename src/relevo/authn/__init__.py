@@ -1,10 +1,11 @@
-"""Authentication of clients: SASL exchanges over the users files.
+"""Authentication of clients: SASL exchanges over the users files, and Dovecot behind them.
 
 `Authenticator.start` gives an `Exchange`; each of its steps is answered by one of the `Step`
 values. Nothing here knows SMTP: responses come in decoded, verdicts go out as values.
 """
 
 from relevo.authn.authenticator import Authenticator
+from relevo.authn.dovecot import Dovecot
 from relevo.authn.exchanges import Exchange
 from relevo.authn.identity import InvalidIdentity, parse_identity
 from relevo.authn.passwords import make_credential, verify
@@ -21,6 +22,7 @@ from relevo.authn.steps import (
 __all__ = [
     "Authenticator",
     "Challenge",
+    "Dovecot",
     "Exchange",
     "InvalidIdentity",
     "LoggedIn",

@@ -1,4 +1,4 @@
-"""Who a client is: SASL over the `users` files (RFC 4422, RFC 4954).
+"""Who a client is: SASL over the `users` files, then over Dovecot (RFC 4422, RFC 4954).
 
 Unknown user, unknown domain, denied user and wrong password look the same: same answer, same
 work, same least time. Verification runs in threads, a bounded number at once; above it the answer
@@ -20,6 +20,7 @@ from relevo.authn.verifications import Verifications
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from relevo.authn.dovecot import Dovecot
     from relevo.authn.scram_keys import ScramKeyStore
     from relevo.config.model import Config
     from relevo.directory import Directory
@@ -41,14 +42,19 @@ class Authenticator:
         config: Config,
         directory: Callable[[], Directory],
         secret: bytes,
+        dovecot: Dovecot | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`secret` is this server's own, at least 16 octets, the same after a restart."""
+        """`secret` is this server's own, at least 16 octets, the same after a restart.
+
+        `dovecot` is asked about passwords that the users files do not prove.
+        """
         if len(secret) < _MIN_SECRET:
             raise ValueError(f"the secret must have at least {_MIN_SECRET} octets")
         self._enabled = _available(config.auth.mechanisms)
         self._directory = directory
+        self._dovecot = dovecot
         self._verifications = Verifications(config.auth.max_pending)
         self._pace = Pace(config.auth.failure_delay.total_seconds(), clock, sleep)
         self._scram_keys: ScramKeyStore | None = None
@@ -71,12 +77,14 @@ class Authenticator:
             raise ValueError(f"mechanism {mechanism!r} was not offered")
         if mechanism in {SCRAM, SCRAM_PLUS}:
             return self._start_scram(mechanism, channel_binding)
+        conversation = PlainConversation if mechanism == PLAIN else LoginConversation
         return PasswordExchange(
-            PlainConversation() if mechanism == PLAIN else LoginConversation(),
+            conversation(needs_domain=self._dovecot is None),
             directory=self._directory,
             verifications=self._verifications,
             pace=self._pace,
             scram_keys=self._scram_keys,
+            dovecot=self._dovecot,
         )
 
     def close(self) -> None:

@@ -7,24 +7,31 @@ of the time that was missing, from the response that it answers.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
+from relevo.authn.dovecot_dialogue import DovecotFailed
 from relevo.authn.passwords import verify
 from relevo.authn.sasl import Claim, LoginConversation, PlainConversation
 from relevo.authn.steps import LoggedIn, Step, Unavailable, WrongCredentials
 from relevo.authn.verifications import TooManyPending, Verifications
+from relevo.directory.users import Denied
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from relevo.authn.dovecot import Dovecot
     from relevo.authn.scram import ScramConversation
     from relevo.authn.scram_keys import ScramKeyStore
     from relevo.directory import Directory
 
 _RANDOM_SHARE = 0.2
+
+_log = logging.getLogger("relevo.authn")
 
 
 class Exchange(Protocol):
@@ -35,6 +42,14 @@ class Exchange(Protocol):
 
         After anything but a Challenge the exchange is over.
         """
+
+
+class _Verdict(Enum):
+    """On a password."""
+
+    PROVED = auto()
+    NOT_PROVED = auto()  # another source of users may prove it
+    DENIED = auto()  # never logs in, whoever else knows the user
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +78,14 @@ class PasswordExchange:
         verifications: Verifications,
         pace: Pace,
         scram_keys: ScramKeyStore | None,
+        dovecot: Dovecot | None = None,
     ) -> None:
         self._conversation = conversation
         self._directory = directory
         self._verifications = verifications
         self._pace = pace
         self._scram_keys = scram_keys
+        self._dovecot = dovecot
 
     async def step(self, data: bytes | None) -> Step:
         outcome = self._conversation.step(data)
@@ -77,20 +94,33 @@ class PasswordExchange:
         started = self._pace.clock()
         claim = outcome
         try:
-            proved = await self._verifications.run(lambda: self._verify(claim))
+            verdict = await self._verifications.run(lambda: self._verify(claim))
+            if verdict is _Verdict.NOT_PROVED and self._dovecot is not None:
+                verdict = await _ask(self._dovecot, claim)
         except TooManyPending:
+            return Unavailable()
+        except DovecotFailed as error:
+            _log.warning("login of %s cannot be judged: %s", claim.identity.plain, error)
             return Unavailable()
         await self._pace.keep(started)
         user = claim.identity.plain
-        return LoggedIn(user) if proved else WrongCredentials(user)
+        return LoggedIn(user) if verdict is _Verdict.PROVED else WrongCredentials(user)
 
-    def _verify(self, claim: Claim) -> bool:
+    def _verify(self, claim: Claim) -> _Verdict:
+        """What the users files say; in a thread."""
         directory = self._directory()
         credential = directory.credential(claim.identity)
         proved = verify(credential, claim.password, user=claim.identity.plain)
         if proved and self._scram_keys is not None:
             self._scram_keys.remember(directory, claim.identity, claim.password)
-        return proved
+        if isinstance(credential, Denied):
+            return _Verdict.DENIED
+        return _Verdict.PROVED if proved else _Verdict.NOT_PROVED
+
+
+async def _ask(dovecot: Dovecot, claim: Claim) -> _Verdict:
+    proved = await dovecot.proves(claim.identity, claim.password)
+    return _Verdict.PROVED if proved else _Verdict.NOT_PROVED
 
 
 class ScramExchange:

@@ -30,6 +30,9 @@ class Claim:
 class PlainConversation:
     """authzid NUL authcid NUL password, in one response."""
 
+    def __init__(self, *, needs_domain: bool = True) -> None:
+        self._needs_domain = needs_domain
+
     def step(self, data: bytes | None) -> Challenge | Claim | Malformed:
         if data is None:
             return Challenge(b"")
@@ -41,14 +44,15 @@ class PlainConversation:
         authzid, authcid, password = parts
         if authzid and authcid and authzid != authcid:
             return Malformed("logging in for another identity is not possible")
-        identity = _identity(authzid or authcid)
+        identity = _identity(authzid or authcid, needs_domain=self._needs_domain)
         return identity if isinstance(identity, Malformed) else Claim(identity, password)
 
 
 class LoginConversation:
     """Two questions: name, then password; an initial response is the name."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, needs_domain: bool = True) -> None:
+        self._needs_domain = needs_domain
         self._identity: Address | None = None
 
     def step(self, data: bytes | None) -> Challenge | Claim | Malformed:
@@ -58,16 +62,16 @@ class LoginConversation:
             return Malformed(f"the response is longer than {MAX_RESPONSE} octets")
         if self._identity is not None:
             return Claim(self._identity, data)
-        identity = _identity(data)
+        identity = _identity(data, needs_domain=self._needs_domain)
         if isinstance(identity, Malformed):
             return identity
         self._identity = identity
         return Challenge(b"Password:")
 
 
-def _identity(data: bytes) -> Address | Malformed:
+def _identity(data: bytes, *, needs_domain: bool) -> Address | Malformed:
     try:
-        return parse_identity(data.decode())
+        return parse_identity(data.decode(), needs_domain=needs_domain)
     except UnicodeDecodeError:
         return Malformed("the identity is not UTF-8 text")
     except InvalidIdentity as error:

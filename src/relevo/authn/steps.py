@@ -35,7 +35,7 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Too much to do; the client may try again later."""
+    """Too much to do, or Dovecot gives no answer; the client may try again later."""
 
 
 Step = Challenge | LoggedIn | WrongCredentials | Malformed | Unavailable

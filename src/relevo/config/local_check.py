@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 
 from relevo.config.certificates import check_certificates
 from relevo.config.dkim_keys import check_dkim_keys
+from relevo.config.dovecot_sockets import client_socket, is_socket, userdb_socket
 from relevo.config.layout import find_certificates, find_domains
 from relevo.config.model import Config
 from relevo.config.problems import Problem, Severity
 
 
 def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
-    """Errors and warnings about certificates, domains, keys, the service user and the MDA.
+    """Errors and warnings about certificates, domains, keys, the service user, MDA and Dovecot.
 
     Reads files; asks neither DNS nor any other machine. `now` (with a time zone) is for expiry.
     """
@@ -32,6 +33,7 @@ def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
         *(problem for domain in domains for problem in check_dkim_keys(domain)),
         *_user_exists(config),
         *_mda_exists(config),
+        *_dovecot_is_there(config),
     ]
 
 
@@ -49,6 +51,25 @@ def _mda_exists(config: Config) -> Iterator[Problem]:
     if config.delivery.local == "mda" and not shutil.which(config.delivery.mda_command):
         text = f"{config.delivery.mda_command!r} is not a program here; local mail would wait"
         yield _at_key(config, "delivery.mda_command", text, Severity.WARNING)
+
+
+def _dovecot_is_there(config: Config) -> Iterator[Problem]:
+    """Only warnings: Dovecot may start after us, and is looked for at each use."""
+    auth = config.auth
+    if auth.dovecot:
+        until = "until it is there, logins and unknown recipients are put off"
+        for name, path in (("userdb", userdb_socket(auth)), ("client", client_socket(auth))):
+            key = f"auth.dovecot_{name}_path"
+            if path is None:
+                text = f"Dovecot's {name} socket is not in /var/run/dovecot; {until}"
+                yield _at_key(config, key, text, Severity.WARNING)
+            elif not is_socket(path):
+                text = f"there is no socket {path}; {until}"
+                yield _at_key(config, key, text, Severity.WARNING)
+    server = config.delivery.local.removeprefix("lmtp:")
+    if server != config.delivery.local and server.startswith("/") and not is_socket(server):
+        text = f"there is no socket {server}; until it is there, local mail waits"
+        yield _at_key(config, "delivery.local", text, Severity.WARNING)
 
 
 def _at_key(config: Config, name: str, text: str, severity: Severity) -> Problem:

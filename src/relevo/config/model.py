@@ -198,11 +198,16 @@ class Auth:
     )
     max_pending: int = key("Verifications at once, a worker; more get 454.", 32, least=1, most=1024)
     dovecot: bool = key(
-        "Ask Dovecot when the users files say no. Taken, but not done by this release.",
+        "Ask Dovecot, too, who may log in and which local users exist. A user that a users file "
+        "denies stays denied.",
         False,
     )
-    dovecot_userdb_path: str = key("Dovecot's userdb socket; empty: looked for.", "")
-    dovecot_client_path: str = key("Dovecot's client socket; empty: looked for.", "")
+    dovecot_userdb_path: str = key(
+        "Dovecot's userdb socket; empty: looked for in /var/run/dovecot.", ""
+    )
+    dovecot_client_path: str = key(
+        "Dovecot's client socket; empty: looked for in /var/run/dovecot.", ""
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +268,8 @@ class Delivery:
     """[delivery]"""
 
     local: str = key(
-        "`maildir:PATTERN` (with {domain} and {user}), `mda` or `discard`.",
+        "`maildir:PATTERN` (with {domain} and {user}), `lmtp:/SOCKET`, `lmtp:HOST:PORT`, `mda` or "
+        "`discard`.",
         "maildir:/var/mail/relevo/{domain}/{user}",
     )
     mda_command: str = key("Mail delivery agent, searched in PATH if without /.", "maildrop")
@@ -278,6 +284,7 @@ class Delivery:
         least=_MS,
         most=_DAY,
     )
+    lmtp_connections: int = key("LMTP connections at once, a worker.", 10, least=1, most=1024)
     max_commands: int = key("MDA and pipe commands at once, a worker.", 16, least=1, most=1024)
 
 

@@ -21,6 +21,7 @@ MECHANISMS = ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")
 
 _DNS_PORT = 53
 _MAILDIR = "maildir:"
+_LMTP = "lmtp:"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _LISTS = ("listen.smtp", "listen.submission", "listen.submission_tls")
 
@@ -104,11 +105,14 @@ def _network(value: str) -> str:
 def _local(value: str, config_dir: Path) -> str:
     if value in {"mda", "discard"}:
         return value
+    if value.startswith(_LMTP):
+        return f"{_LMTP}{_lmtp_server(value.removeprefix(_LMTP), config_dir)}"
     pattern = value.removeprefix(_MAILDIR)
     if pattern == value:
         raise BadValue(
             f"{value!r} is no way to deliver",
-            '"maildir:/var/mail/{domain}/{user}", "mda" or "discard"',
+            '"maildir:/var/mail/{domain}/{user}", "lmtp:/run/dovecot/lmtp", "lmtp:host:port", '
+            '"mda" or "discard"',
         )
     names = _PLACEHOLDER.findall(pattern)
     for name in names:
@@ -121,6 +125,20 @@ def _local(value: str, config_dir: Path) -> str:
     if "user" not in names:
         raise BadValue("the maildir pattern lacks {user}", "else all users share one mailbox")
     return f"{_MAILDIR}{config_dir / pattern}"
+
+
+def _lmtp_server(text: str, config_dir: Path) -> str:
+    """A socket's path, or `host:port`."""
+    if "/" in text:
+        return str(config_dir / text)
+    hint = '"lmtp:/run/dovecot/lmtp", "lmtp:127.0.0.1:24" or "lmtp:[::1]:24"'
+    try:
+        address = parse_listen_address(text)
+    except BadListenAddress as error:
+        raise BadValue(f"{text!r} is not where an LMTP server can be", hint) from error
+    if address is None or not address.host or not address.port:
+        raise BadValue(f"{text!r} is not where an LMTP server can be", hint)
+    return str(address)
 
 
 def _command(value: str, config_dir: Path) -> str:
@@ -243,12 +261,14 @@ def _no_proxy_yet(config: Config, places: Places) -> Iterator[Problem]:
         )
 
 
-def _no_dovecot_yet(config: Config, places: Places) -> Iterator[Problem]:
-    if config.auth.dovecot:
+def _scram_knows_no_dovecot(config: Config, places: Places) -> Iterator[Problem]:
+    scram = [name for name in config.auth.mechanisms if name.startswith("SCRAM-")]
+    if config.auth.dovecot and scram:
         yield places.problem(
-            "auth.dovecot",
-            "Dovecot is not asked by this release; only users in the users files can log in",
-            severity=Severity.WARNING,
+            "auth.mechanisms",
+            f"{scram[0]} works for users of the users files only, and clients prefer it",
+            "with auth.dovecot, offer PLAIN and LOGIN alone",
+            Severity.WARNING,
         )
 
 
@@ -290,7 +310,7 @@ _CROSS_RULES: tuple[
     (frozenset((*_LISTS, "listen.monitoring")), _addresses_differ),
     (frozenset(_LISTS), _something_listens),
     (frozenset({"listen.haproxy"}), _no_proxy_yet),
-    (frozenset({"auth.dovecot"}), _no_dovecot_yet),
+    (frozenset({"auth.dovecot", "auth.mechanisms"}), _scram_knows_no_dovecot),
     (frozenset({"listen.monitoring"}), _no_monitoring_yet),
     (frozenset({"delivery.local"}), _maildirs_differ),
     (frozenset({"hostname"}), _name_is_full),

@@ -213,12 +213,18 @@ def test_haproxy_is_refused_until_it_is_supported(tmp_path: Path) -> None:
 def test_what_a_later_release_brings_is_a_warning(tmp_path: Path) -> None:
     config = loaded(
         tmp_path,
-        chasquid='hostname: "mx.test"\nmonitoring_address: ":1099"\ndovecot_auth: true',
+        chasquid='hostname: "mx.test"\nmonitoring_address: ":1099"',
     )
     assert [(warning.line, warning.key) for warning in config.warnings] == [
         (2, "monitoring_address"),
-        (3, "dovecot_auth"),
     ]
+
+
+def test_scram_that_dovecot_cannot_check_is_a_warning(tmp_path: Path) -> None:
+    text = 'hostname = "mx.test"\n[auth]\ndovecot = true\nmechanisms = ["PLAIN", "SCRAM-SHA-256"]'
+    (warning,) = loaded(tmp_path, relevo=text).warnings
+    assert (warning.line, warning.key) == (4, "auth.mechanisms")
+    assert loaded(tmp_path, relevo=text.replace(', "SCRAM-SHA-256"', "")).warnings == ()
 
 
 def test_a_name_without_a_dot_is_a_warning(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,42 @@ def test_a_missing_mda_is_a_warning(tmp_path: Path, domain: Path) -> None:
     (problem,) = said(tmp_path, text)
     assert problem.startswith("warning relevo.toml:2: delivery.mda_command: '/no/mda' is not a")
     assert said(tmp_path, text.replace("/no/mda", "sh")) == []
+
+
+def test_sockets_of_dovecot_that_are_not_there_are_warnings(tmp_path: Path, domain: Path) -> None:
+    write_certificate(tmp_path / "certs/mx.test")
+    text = """hostname = "mx.test"
+        [auth]
+        dovecot = true
+        dovecot_userdb_path = "userdb"
+        dovecot_client_path = "client"
+        [delivery]
+        local = "lmtp:./lmtp"
+    """
+    assert said(tmp_path, text) == [
+        (
+            "warning relevo.toml:4: auth.dovecot_userdb_path: there is no socket userdb; "
+            "until it is there, logins and unknown recipients are put off"
+        ),
+        (
+            "warning relevo.toml:5: auth.dovecot_client_path: there is no socket client; "
+            "until it is there, logins and unknown recipients are put off"
+        ),
+        (
+            "warning relevo.toml:7: delivery.local: there is no socket lmtp; "
+            "until it is there, local mail waits"
+        ),
+    ]
+    listeners = [bound(tmp_path / name) for name in ("userdb", "client", "lmtp")]
+    assert said(tmp_path, text) == []
+    for listener in listeners:
+        listener.close()
+
+
+def bound(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    return listener
 
 
 def test_a_value_without_a_line_is_named_at_the_first_file(tmp_path: Path, domain: Path) -> None:
