@@ -11,6 +11,7 @@ it).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import secrets
@@ -81,6 +82,18 @@ os.register_at_fork(after_in_child=_sequence.restart)
 def new_id(now: float | None = None) -> MessageId:
     """A fresh id; `now` in seconds since the epoch, the clock's time if not given."""
     return _sequence.next(time.time() if now is None else now)
+
+
+def derived_id(now: float, source: bytes) -> MessageId:
+    """The one id that stands for `source`, a name from elsewhere, made at `now`."""
+    milliseconds = min(max(int(now * 1000), 0), _MAX_MILLISECONDS)
+    tail = int.from_bytes(hashlib.sha256(source).digest(), "big") % (1 << _TAIL_BITS)
+    return MessageId(_text(milliseconds << _TAIL_BITS | tail))
+
+
+def is_id(text: str) -> bool:
+    """Whether it has the form of an id."""
+    return len(text) == LENGTH and set(text) <= set(_ALPHABET)
 
 
 def time_prefix(now: float) -> str:
