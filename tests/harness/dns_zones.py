@@ -52,24 +52,28 @@ def start_dns(
     `nsd` of its own. Returns when the server answers.
     """
     place = folder / "nsd"
-    place.mkdir()
-    chosen = {"test.": SPF_RECORDS} if zones is None else zones
-    for number, (zone, records) in enumerate(chosen.items()):
-        (place / f"{number}.zone").write_text(_zone_text(zone, records))
     for _ in range(TRIES):  # another process may take the port in between
-        server = _start_once(reaper, place, list(chosen))
+        server = _start_once(reaper, place, {"test.": SPF_RECORDS} if zones is None else zones)
         if server.process.is_running():
             return server
     raise AssertionError(f"NSD does not start:\n{server.process.output()}")
 
 
-def _start_once(reaper: Reaper, place: Path, zones: Sequence[str]) -> DnsServer:
+def _start_once(reaper: Reaper, place: Path, zones: Mapping[str, Sequence[str]]) -> DnsServer:
     """NSD on some port, when it answers or has ended."""
     port = _free_port()
-    (place / "nsd.conf").write_text(_config(place, port, zones))
-    process = reaper.start([program("nsd"), "-d", "-c", place / "nsd.conf"], log=place / "nsd.log")
-    wait_for(lambda: not process.is_running() or _answers(port), what="an answer of NSD")
+    process = reaper.start(nsd_command(place, port, zones), log=place / "nsd.log")
+    wait_for(lambda: not process.is_running() or answers(port), what="an answer of NSD")
     return DnsServer("127.0.0.1", port, process)
+
+
+def nsd_command(place: Path, port: int, zones: Mapping[str, Sequence[str]]) -> list[str]:
+    """What starts NSD on a loopback port; its files are written to `place`."""
+    place.mkdir(exist_ok=True)
+    for number, (zone, records) in enumerate(zones.items()):
+        (place / f"{number}.zone").write_text(_zone_text(zone, records))
+    (place / "nsd.conf").write_text(_config(place, port, list(zones)))
+    return [str(program("nsd")), "-d", "-c", str(place / "nsd.conf")]
 
 
 def _zone_text(zone: str, records: Sequence[str]) -> str:
@@ -122,7 +126,8 @@ def _free_port() -> int:
 _PROBE = bytes.fromhex("a55a 0000 0001 0000 0000 0000 00 0006 0001")
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Does a name server answer there?"""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.settimeout(0.2)
         try:

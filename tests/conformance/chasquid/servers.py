@@ -25,7 +25,7 @@ from harness.debian import program
 from harness.waiting import WaitedInVain, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from conformance.chasquid.configdir import ConfigDir
 
@@ -36,6 +36,9 @@ STOP_TIMEOUT_S = 10.0
 # chasquid's resolver cannot be told a port, so it gets an empty resolv.conf in a mount namespace
 # of its own: every look-up then fails at once on loopback, as with DNS down.
 WITHOUT_DNS = ("sh", "-c", 'mount --bind /dev/null /etc/resolv.conf && exec "$0" "$@"')
+
+# relevo can: nobody listens there, so look-ups fail at once as well.
+NO_NAME_SERVER = "dns.servers=127.0.0.1:1"
 
 # Takes the sockets where systemd would put them, from descriptor 3 on, and says whose they are.
 SOCKET_ACTIVATION = """
@@ -81,6 +84,14 @@ FAST_RELOAD = Settings(
 
 
 @dataclass(frozen=True, slots=True)
+class NameService:
+    """Zones that the server finds by DNS: as relevo is told of them, as chasquid is."""
+
+    setting: str
+    prefix: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Sockets:
     """Listening sockets handed over as systemd does: name of the listener → descriptor."""
 
@@ -115,11 +126,14 @@ class Server:
         config: ConfigDir,
         settings: Settings | None = None,
         sockets: Sockets | None = None,
+        names: NameService | None = None,
     ) -> None:
+        """Without `names`, every look-up in DNS fails."""
         self.column = column
         self.config = config
         self._settings = settings or Settings()
         self._sockets = sockets or Sockets()
+        self._names = names
         self._process: subprocess.Popen[bytes] | None = None
         self._output = config.path.parent / "output.log"
         self._mark = 0
@@ -136,10 +150,12 @@ class Server:
                     config_dir,
                     *self._settings.chasquid,
                 ]
-                return self._sockets.wrap([*without_dns(), *command])
+                prefix = self._names.prefix if self._names else without_dns()
+                return self._sockets.wrap([*prefix, *command])
             case Column.RELEVO:
                 command = [str(RELEVO), "serve", "--config-dir", config_dir]
-                for setting in self._settings.relevo:
+                names = self._names.setting if self._names else NO_NAME_SERVER
+                for setting in (names, *self._settings.relevo):
                     command += ["--set", setting]
                 return self._sockets.wrap(command)
 
