@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relevo.authn import Authenticator, server_secret
+from relevo.authn import Authenticator, Dovecot, server_secret
 from relevo.config import ConfigErrors
 from relevo.delivery import make_dispatcher
 from relevo.directory import DirectoryErrors, DirectoryWatcher
@@ -99,7 +99,8 @@ class Worker:
         self._maillog = self._open_maillog(config)
         self._hooks = Caller(config, setup.hook_sockets, setup.hook_statistics.counter(setup.row))
         self._alias_hooks = ProgramAliasHooks(self._hooks)
-        self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks)
+        self._dovecot = _make_dovecot(config)
+        self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks, users=self._dovecot)
         self._certificates = Certificates(config.config_dir / "certs")
         self._certificates.refresh()
         self._store = open_store(
@@ -225,8 +226,9 @@ class Worker:
         self._replace_maillog(config)
         self._hooks.reconfigure(config)
         self._alias_hooks.reconfigure()
+        self._dovecot = _make_dovecot(config)
         try:
-            self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks)
+            self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks, users=self._dovecot)
         except DirectoryErrors:
             logger.exception("users and aliases stay as they were")
         self._refresh_certificates()
@@ -258,6 +260,7 @@ class Worker:
             config=config,
             directory=lambda: self._watcher.current,
             secret=server_secret(config.data_dir),
+            dovecot=self._dovecot,
         )
 
     def _refresh_certificates(self) -> None:
@@ -289,6 +292,10 @@ class Worker:
         await self._store.release_all()
         await self._store.close()
         self._maillog.close()
+
+
+def _make_dovecot(config: Config) -> Dovecot | None:
+    return Dovecot(config.auth) if config.auth.dovecot else None
 
 
 def _limits(config: Config) -> ConnectionLimits:
