@@ -252,7 +252,7 @@ class Spf:
     )
     timeout: timedelta = key(
         "A check ends after this, all its look-ups included; its result is then `temperror`.",
-        timedelta(seconds=10),
+        timedelta(seconds=20),
         least=100 * _MS,
         most=timedelta(minutes=1),
     )
