@@ -17,9 +17,18 @@ COMMANDS = {
     "config": ("relevo.cli.config", "config", "Show the configuration in force."),
     "user": ("relevo.cli.user", "user", "Add, remove, list and verify users."),
     "alias": ("relevo.cli.alias", "alias", "List aliases, and say where an address goes."),
+    "explain": ("relevo.cli.explain", "explain", "Why an address goes where it goes."),
+    "hook": ("relevo.cli.hook", "hook", "List hooks, and try one."),
     "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry or drop them."),
     "trace": ("relevo.cli.trace", "trace", "What happened to a message or an address."),
     "status": ("relevo.cli.status", "status", "What the running server is doing."),
+    "backup": ("relevo.cli.backup", "backup", "Copy queue and history, while the server runs."),
+    "import": ("relevo.cli.import_from", "import_from", "Take over what another server left."),
+    "chasquid-util": (
+        "relevo.cli.chasquid_util",
+        "chasquid_util",
+        "What chasquid-util does, with its arguments and answers.",
+    ),
     "reload": ("relevo.cli.reload", "reload", "Let the running server re-read its files."),
 }
 

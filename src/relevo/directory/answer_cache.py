@@ -37,6 +37,14 @@ class AnswerCache(Generic[Answer]):
     def __len__(self) -> int:
         return len(self._kept)
 
+    def kept(self, key: Hashable, now: float) -> Answer | None:
+        """The answer if it is kept and young; None: `get` must be awaited."""
+        kept = self._kept.get(key)
+        if kept is None or now >= kept.refresh_at:
+            return None
+        self._kept.move_to_end(key)
+        return kept.answer
+
     async def get(self, key: Hashable, now: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """The answer, kept or asked for; what `ask` raises goes to all who wait for it."""
         kept = self._kept.get(key)

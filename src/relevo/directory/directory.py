@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from relevo.directory.domains import LOCALHOST
+from relevo.directory.explanation import Explanation, explain
 from relevo.directory.resolution import (
     AliasHookFailed,
     AliasHooks,
@@ -87,7 +88,7 @@ class Directory:
 
     def exists_now(self, address: Address) -> Existence | UnknownNow | None:
         """Does mail for an address of ours go anywhere? A foreign address is ABSENT."""
-        return _answer_now(self._resolution.existence(address))
+        return self._answer_now(self._resolution.existence(address))
 
     async def exists(self, address: Address) -> Existence | UnknownNow:
         try:
@@ -109,13 +110,17 @@ class Directory:
 
         Raises ExpansionFailed.
         """
-        return _answer_now(self._resolution.expansion(address))
+        return self._answer_now(self._resolution.expansion(address))
 
     async def expand(self, address: Address) -> tuple[Target, ...]:
         try:
             return await self._answer(self._resolution.expansion(address))
         except AliasHookFailed as error:
             raise ExpansionFailed(f"aliases of {address.plain}: {error}") from error
+
+    async def explain(self, address: Address) -> Explanation:
+        """Every look-up for an address of ours with its answer, for people."""
+        return await explain(self._resolution, self._reply, address)
 
     def normalize_recipient(self, local: str, domain: str) -> Address:
         """Forward-path to stored form: ours normalized as a whole, foreign ones in the domain only.
@@ -147,6 +152,21 @@ class Directory:
         # Where somebody has to be asked, that is done when mail for it comes.
         return address if self.exists_now(address) in {Existence.FOUND, None} else None
 
+    def _answer_now(self, asking: Generator[Question, Reply, Answer]) -> Answer | None:
+        """The answer if every question can be answered from memory."""
+        try:
+            question = next(asking)
+            while question.asked is Asked.RESOLVE_HOOK and self._hooks is not None:
+                targets = self._hooks.resolve_now(question.address)
+                if targets is None:
+                    break
+                question = asking.send(targets)
+        except StopIteration as stop:
+            answer: Answer = stop.value
+            return answer
+        asking.close()
+        return None
+
     async def _answer(self, asking: Generator[Question, Reply, Answer]) -> Answer:
         try:
             question = next(asking)
@@ -169,16 +189,6 @@ class Directory:
                 return await self._users.knows(question.address)
             case unreachable:
                 assert_never(unreachable)
-
-
-def _answer_now(question: Generator[Question, Reply, Answer]) -> Answer | None:
-    try:
-        next(question)
-    except StopIteration as stop:
-        answer: Answer = stop.value
-        return answer
-    question.close()
-    return None
 
 
 def _mailboxes(users: Mapping[str, Credential], rules: LocalPartRules) -> dict[str, str]:

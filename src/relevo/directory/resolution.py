@@ -43,6 +43,9 @@ class AliasHookFailed(Exception):
 class AliasHooks(Protocol):
     """Programs of the operator that know more aliases than the files."""
 
+    def resolve_now(self, address: Address) -> tuple[Target, ...] | None:
+        """The same as `resolve` where memory knows it; None: it must be awaited."""
+
     async def resolve(self, address: Address) -> tuple[Target, ...]:
         """More targets of `address`; () for none or without such a hook. Raises AliasHookFailed."""
 
@@ -174,7 +177,7 @@ class Resolution:
             )
         if address in heights:
             return height
-        targets, is_final = yield from self._step(address)
+        targets, is_final = yield from self.step(address)
         if is_final:
             finals.update(dict.fromkeys(targets))
         else:
@@ -191,9 +194,7 @@ class Resolution:
         heights[address] = height
         return height
 
-    def _step(
-        self, address: Address
-    ) -> Generator[Question, Reply, tuple[tuple[Target, ...], bool]]:
+    def step(self, address: Address) -> Generator[Question, Reply, tuple[tuple[Target, ...], bool]]:
         """Targets one level down; True: they are final, since `address` is no alias."""
         domain = self.domains.get(address.domain)
         if domain is None:

@@ -30,7 +30,7 @@ from relevo.hooks.programs import Form, Program
 from relevo.hooks.statistics import HookOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from relevo.mail import Address
 
@@ -63,12 +63,20 @@ class ProgramAliasHooks:
             hooks.cache_size, lambda answer: positive_s if answer.is_positive else negative_s
         )
 
+    def resolve_now(self, address: Address) -> tuple[Target, ...] | None:
+        """What `resolve` would say if that is known without asking; None: it must be asked."""
+        programs = self._caller.programs.of(Stage.ALIAS_RESOLVE)
+        if not programs or not _can_be_asked(address):
+            return ()
+        kept = self._cache.kept(_key(Stage.ALIAS_RESOLVE, address, programs), time.monotonic())
+        return None if kept is None else kept.targets
+
     async def resolve(self, address: Address) -> tuple[Target, ...]:
         """Targets of all hooks in order; () for none. Raises AliasHookFailed."""
         programs = self._caller.programs.of(Stage.ALIAS_RESOLVE)
         if not programs or not _can_be_asked(address):
             return ()
-        key = (Stage.ALIAS_RESOLVE, address, _signatures(programs))
+        key = _key(Stage.ALIAS_RESOLVE, address, programs)
         answer = await self._cache.get(
             key, time.monotonic(), lambda: self._resolve(programs, address)
         )
@@ -84,7 +92,7 @@ class ProgramAliasHooks:
             return None
         if not _can_be_asked(address):
             return False
-        key = (Stage.ALIAS_EXISTS, address, _signatures(programs))
+        key = _key(Stage.ALIAS_EXISTS, address, programs)
         answer = await self._cache.get(
             key, time.monotonic(), lambda: self._exists(programs, address)
         )
@@ -168,8 +176,9 @@ def _can_be_asked(address: Address) -> bool:
     return not address.local.startswith("-") and address.plain.isprintable()
 
 
-def _signatures(programs: list[Program]) -> tuple[object, ...]:
-    return tuple((program.name, program.file.signature) for program in programs)
+def _key(stage: Stage, address: Address, programs: list[Program]) -> Hashable:
+    signatures = tuple((program.name, program.file.signature) for program in programs)
+    return (stage, address, signatures)
 
 
 def _targets(called: Called, address: Address) -> tuple[Target, ...]:

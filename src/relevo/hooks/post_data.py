@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("relevo.hooks")
 
-NONE_FOR_S = 0.02  # how long after a look it stays true that there is no hook
-
 _SHOWN_ERRORS = 2000  # octets of stderr in the history
 
 
@@ -77,24 +75,12 @@ class PostDataOutcome:
 class PostDataHooks:
     """Asks the hooks of this stage."""
 
-    def __init__(self, caller: Caller, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, caller: Caller) -> None:
         self._caller = caller
-        self._clock = clock
-        self._none_until = float("-inf")
 
     def find(self) -> list[Program]:
-        """The hooks there are now; that there are none is believed for `NONE_FOR_S`.
-
-        Looking costs four system calls, and each of them gives up the interpreter lock on the path
-        of every message (measured: a quarter of the accept rate).
-        """
-        now = self._clock()
-        if now < self._none_until:
-            return []
-        programs = self._caller.programs.of(Stage.POST_DATA)
-        if not programs:
-            self._none_until = now + NONE_FOR_S
-        return programs
+        """The hooks there are now; [] is the ordinary case and cheap."""
+        return self._caller.programs.of(Stage.POST_DATA)
 
     async def ask(
         self,

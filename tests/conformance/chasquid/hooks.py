@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+BELIEVED_S = 0.03  # relevo believes for 20 ms that there is no hook
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Hooks:
         fresh.write_text(f"#!/bin/sh\n{text}\n" if shell else text)
         fresh.chmod(mode)
         fresh.rename(self.path(stage))
+        time.sleep(BELIEVED_S)
 
     def remove(self, stage: str) -> None:
         path = self.path(stage)

@@ -37,7 +37,8 @@ The names {names} are reserved for later releases.
 | `hooks/<stage>.d/*` | v1 | then, by name; only names of letters, digits, `_`, `-` |
 | `[[hook]]` in `relevo.toml` | v2 | then, in the order of the file |
 
-Files are looked up at every call: what is added, replaced or deleted counts for the next mail. A
+Files are looked up at every call: what is added, replaced or deleted counts for the next mail
+(that a stage has no hook at all is believed for 20 ms). A
 missing file, or a link to nothing, is no hook. A file that is there and cannot be run (no run bit,
 a folder, no interpreter, a script without `#!`, a link loop, writable by others where
 `hooks.writable_by_others` is `refuse`) is a hook that fails.

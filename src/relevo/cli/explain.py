@@ -1,0 +1,121 @@
+"""`relevo explain`: why an address goes where it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from relevo.cli.command import Command
+from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
+from relevo.directory import DirectoryWatcher, Existence, UnknownNow
+from relevo.directory.explanation import Branch, Explanation, Look, target_text
+from relevo.hooks.alias_hooks import ProgramAliasHooks
+from relevo.hooks.alone import own_host
+from relevo.hooks.caller import Caller
+from relevo.mail import InvalidUser, parse_address
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "relevo explain info@example.org",
+        "relevo explain --json in.fo+tag@example.org",
+    ),
+)
+@click.argument("address")
+@json_option
+@config_dir_option
+@set_option
+def explain(address: str, as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
+    """Why does mail for an address go where it goes?
+
+    Shows how its local part is read, who is asked whether it exists, and the whole tree of aliases
+    down to the final targets, with every answer and the time it took. Alias hooks are really
+    called. Exit code 1 when mail for it would not be taken.
+    """
+    config = load_config(config_dir, overrides)
+    parsed = parse_address(address)
+    if not parsed.local or not parsed.domain:
+        raise click.UsageError(f"{address!r} is not an address; write user@domain")
+    with own_host(config) as sockets:
+        hooks = ProgramAliasHooks(Caller(config, sockets))
+        directory = DirectoryWatcher(config, hooks=hooks).current
+        if not directory.is_local(parsed.domain):
+            click.echo(f"{parsed.domain} is no domain of ours: only users may send there")
+            return
+        try:
+            found = directory.normalize_recipient(parsed.local, parsed.domain)
+        except InvalidUser as error:
+            click.echo(f"RCPT is answered 550 5.1.3: {error}")
+            sys.exit(EXIT_NO)
+        explanation = asyncio.run(directory.explain(found))
+    if as_json:
+        click.echo(json.dumps(_plain(explanation), indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(_lines(explanation)))
+    if explanation.existence is not Existence.FOUND:
+        sys.exit(EXIT_NO)
+
+
+def _lines(explanation: Explanation) -> Iterator[str]:
+    yield explanation.address.plain
+    for note in explanation.notes:
+        yield f"  {note}"
+    yield f"  RCPT: {_answer(explanation.existence)}"
+    yield from _look_lines(explanation.existence_looks, "    ")
+    if explanation.existence is Existence.FOUND:
+        yield "  the message goes to:"
+        yield from _branch_lines(explanation.tree, "    ")
+
+
+def _answer(existence: Existence | UnknownNow) -> str:
+    match existence:
+        case Existence.FOUND:
+            return "250, it exists"
+        case Existence.ABSENT:
+            return "550 5.1.1, nobody knows it"
+        case Existence.INVALID:
+            return "550 5.1.3, no address of ours can look like this"
+        case UnknownNow(reason):
+            return f"451, it cannot be said now: {reason}"
+
+
+def _look_lines(looks: tuple[Look, ...], indent: str) -> Iterator[str]:
+    for look in looks:
+        took = "" if look.seconds is None else f"  ({look.seconds * 1000:.1f} ms)"
+        yield f"{indent}{look.asked} → {look.answer}{took}"
+
+
+def _branch_lines(branch: Branch, indent: str) -> Iterator[str]:
+    mark = "" if branch.below or branch.problem else "  (final)"
+    yield f"{indent}{target_text(branch.target)}{mark}"
+    yield from _look_lines(branch.looks, indent + "  ")
+    if branch.problem:
+        yield f"{indent}  PROBLEM: {branch.problem}"
+    for below in branch.below:
+        yield from _branch_lines(below, indent + "  ")
+
+
+def _plain(explanation: Explanation) -> dict[str, object]:
+    return {
+        "address": explanation.address.plain,
+        "notes": list(explanation.notes),
+        "rcpt": _answer(explanation.existence),
+        "looks": [dataclasses.asdict(look) for look in explanation.existence_looks],
+        "tree": _plain_branch(explanation.tree),
+    }
+
+
+def _plain_branch(branch: Branch) -> dict[str, object]:
+    return {
+        "target": target_text(branch.target),
+        "looks": [dataclasses.asdict(look) for look in branch.looks],
+        "problem": branch.problem,
+        "below": [_plain_branch(below) for below in branch.below],
+    }

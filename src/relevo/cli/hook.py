@@ -1,0 +1,185 @@
+"""`relevo hook`: which programs are hooks, and what one does with a message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from relevo.cli.command import Group
+from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
+from relevo.hooks.alone import own_host
+from relevo.hooks.contract import Stage
+from relevo.hooks.programs import Program, Programs
+
+if TYPE_CHECKING:
+    from relevo.config import Config
+
+STAGES = [stage.value for stage in Stage if stage.is_run]
+
+
+@click.group(cls=Group)
+def hook() -> None:
+    """List hooks, and try one with a message or an address.
+
+    Hooks are described in docs/reference/hooks.md.
+    """
+
+
+@hook.command(
+    "list",
+    examples=(
+        "relevo hook list",
+        "relevo hook list --json",
+    ),
+)
+@json_option
+@config_dir_option
+@set_option
+def list_hooks(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
+    """List the hooks in the order in which they are called.
+
+    Exit code 1 when one of them cannot be run.
+    """
+    config = load_config(config_dir, overrides)
+    programs = Programs(config)
+    rows = [
+        _row(config, programs, stage, program)
+        for stage in Stage
+        if stage.is_run
+        for program in programs.of(stage)
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        for row in rows:
+            problem = f"  PROBLEM: {row['problem']}" if row["problem"] else ""
+            click.echo(
+                f"{row['stage']:<14} {row['contract']}  {row['name']}  {row['version']}  "
+                f"at most {row['timeout_s']:g} s, on error {row['on_error']}{problem}"
+            )
+        if not rows:
+            click.echo(f"there are no hooks in {config.config_dir / 'hooks'}, and none declared")
+    if any(row["problem"] for row in rows):
+        sys.exit(EXIT_NO)
+
+
+def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> dict[str, Any]:
+    return {
+        "stage": stage.value,
+        "contract": program.form.value,
+        "name": program.name,
+        "path": program.file.path,
+        "version": programs.folder.version(program.file),
+        "timeout_s": program.timeout_s,
+        "on_error": program.on_error.value,
+        "run_as": program.run_as,
+        "problem": _problem(config, program),
+    }
+
+
+def _problem(config: Config, program: Program) -> str:
+    file = program.file
+    if file.problem:
+        return file.problem
+    if not os.access(file.path, os.X_OK):
+        return "it has no run bit"
+    if file.is_writable_by_others and config.hooks.writable_by_others == "refuse":
+        return "others may write to it; chmod o-w"
+    return ""
+
+
+@hook.command(
+    "test",
+    examples=(
+        "relevo hook test post-data",
+        "relevo hook test post-data --message mail.eml --from ann@example.net --spf pass",
+        "relevo hook test alias-resolve --to info@example.org",
+    ),
+)
+@click.argument("stage", type=click.Choice(STAGES))
+@click.option(
+    "--message",
+    type=click.File("rb"),
+    help="The message, from the header on; `-` is standard input. Default: a short one.",
+)
+@click.option(
+    "--from", "sender", default="ann@example.net", show_default=True, help="Reverse-path."
+)
+@click.option(
+    "--to", "recipients", multiple=True, help="Forward-path, or the address; may be repeated."
+)
+@click.option("--auth", default="", help="Who has logged in.")
+@click.option("--client", default="192.0.2.7:40123", show_default=True, help="The peer, ip:port.")
+@click.option("--hello", default="mail.example.net", show_default=True, help="Its EHLO name.")
+@click.option("--tls", is_flag=True, help="As if on an encrypted connection.")
+@click.option("--spf", default="none", show_default=True, help="The result of SPF.")
+@click.option(
+    "--env",
+    "variables",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Set a variable; may be repeated.",
+)
+@json_option
+@config_dir_option
+@set_option
+def try_hooks(
+    stage: str,
+    message: BinaryIO | None,
+    sender: str,
+    recipients: tuple[str, ...],
+    auth: str,
+    client: str,
+    hello: str,
+    tls: bool,
+    spf: str,
+    variables: tuple[str, ...],
+    as_json: bool,
+    config_dir: Path,
+    overrides: tuple[str, ...],
+) -> None:
+    """Run the hooks of a stage as the server does, and show everything.
+
+    Shown are environment, arguments, input, output, standard error, verdict and time of each, and
+    the exact reply that the client would get. Nothing is queued, and no server needs to run.
+    Exit code 1 when the answer is not positive.
+    """
+    from relevo.cli.hook_trial import Facts, try_alias_stage, try_post_data  # noqa: PLC0415
+
+    config = load_config(config_dir, overrides)
+    facts = Facts(
+        sender=sender,
+        recipients=recipients or (f"postmaster@{config.hostname}",),
+        auth=auth,
+        client=client,
+        hello=hello,
+        is_tls=tls,
+        spf=spf,
+        variables=_variables(variables),
+        message=message.read() if message is not None else None,
+    )
+    chosen = Stage(stage)
+    with own_host(config) as sockets:
+        if chosen is Stage.POST_DATA:
+            trial = asyncio.run(try_post_data(config, sockets, facts))
+        else:
+            trial = asyncio.run(try_alias_stage(config, sockets, chosen, facts))
+    click.echo(
+        json.dumps(trial.as_dict(), indent=2, ensure_ascii=False) if as_json else trial.text()
+    )
+    if not trial.is_positive:
+        sys.exit(EXIT_NO)
+
+
+def _variables(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise click.UsageError(f"{name!r} sets no variable; write NAME=VALUE")
+    return {name: value for name, _, value in pairs}
