@@ -10,6 +10,8 @@ import os
 import traceback
 from dataclasses import dataclass
 
+import apsw
+
 from relevo.cli.options import EXIT_CONFIG, EXIT_FAULT, EXIT_NO, EXIT_NOT_RUNNING, EXIT_USAGE
 from relevo.cli.queue_choice import NotWaiting
 from relevo.config import ConfigErrors
@@ -57,6 +59,9 @@ def explain(error: Exception) -> Failure:
             return Failure(text, EXIT_CONFIG)
         case NotRunning():
             return Failure(f"{error}; start one with `relevo serve`", EXIT_NOT_RUNNING)
+        case apsw.CorruptError() | apsw.NotADBError():
+            text = f"the queue's database is damaged ({error}): see `relevo queue repair --help`"
+            return Failure(text, EXIT_CONFIG)
         case OSError(strerror=str(), filename=str() | bytes() | os.PathLike()):
             return Failure(f"{os.fsdecode(error.filename)}: {error.strerror}", EXIT_CONFIG)
         case OSError():

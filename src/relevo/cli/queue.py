@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
@@ -16,9 +15,10 @@ from relevo.cli.command import Group
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.cli.phrases import count
 from relevo.cli.queue_choice import Choice, choosing
+from relevo.cli.queue_files import export_messages, import_messages, repair
+from relevo.cli.running_server import wake
 from relevo.queue import QueueReader, open_reader
 from relevo.queue.store import Summary
-from relevo.service.control import NotRunning, ask
 
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
 dry_run_option = click.option(
@@ -110,12 +110,12 @@ def retry(
     """Try waiting messages again now, instead of at their next time."""
     data_dir = load_config(config_dir, overrides).data_dir
     with open_reader(data_dir) as reader:
-        found = _chosen(choice, reader, everything=everything)
+        found = choice.chosen(reader, everything=everything)
         if dry_run:
             _say_which(found, "would be retried")
             return
         number = reader.retry(one.id for one in found)
-    _wake(data_dir)
+    wake(data_dir)
     click.echo(f"{count(number, 'message')} made due now")
 
 
@@ -147,7 +147,7 @@ def drop(
     """
     data_dir = load_config(config_dir, overrides).data_dir
     with open_reader(data_dir) as reader:
-        found = _chosen(choice, reader, everything=everything)
+        found = choice.chosen(reader, everything=everything)
         if dry_run:
             _say_which(found, "would be dropped")
             return
@@ -155,20 +155,8 @@ def drop(
             _say_which(found, "to be dropped")
             click.confirm("Drop for good?", abort=True, err=True)
         number = reader.drop(one.id for one in found)
-    _wake(data_dir)
+    wake(data_dir)
     click.echo(f"{count(number, 'message')} dropped")
-
-
-def _chosen(choice: Choice, reader: QueueReader, *, everything: bool) -> list[Summary]:
-    """At least one message; all of the queue only when that was said."""
-    if choice.is_everything and not everything:
-        raise click.UsageError("name messages by id or by filters, or say --all")
-    if everything and not choice.is_everything:
-        raise click.UsageError("--all goes without ids and filters")
-    found = choice.find(reader)
-    if not found:
-        _refuse("no waiting message is meant")
-    return found
 
 
 def _refuse(text: str) -> NoReturn:
@@ -192,7 +180,5 @@ def _print_content(reader: QueueReader, summary: Summary) -> None:
     sys.stdout.buffer.flush()
 
 
-def _wake(data_dir: Path) -> None:
-    """A running server looks at the queue now; one that starts later does so anyway."""
-    with contextlib.suppress(NotRunning):
-        ask(data_dir, "wake")
+for command in (export_messages, import_messages, repair):
+    queue.add_command(command)

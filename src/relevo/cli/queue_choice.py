@@ -16,7 +16,7 @@ from relevo.queue.store import Summary
 
 
 class NotWaiting(Exception):
-    """Messages that were named but are not in the queue."""
+    """Messages that were named, or any at all, are not in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,17 @@ class Choice:
                 found.append(summary)
         if missing:
             raise NotWaiting(f"not in the queue: {', '.join(missing)}")
+        return found
+
+    def chosen(self, reader: QueueReader, *, everything: bool) -> list[Summary]:
+        """At least one message; all of the queue only when that was said. Raises NotWaiting."""
+        if self.is_everything and not everything:
+            raise click.UsageError("name messages by id or by filters, or say --all")
+        if everything and not self.is_everything:
+            raise click.UsageError("--all goes without ids and filters")
+        found = self.find(reader)
+        if not found:
+            raise NotWaiting("no waiting message is meant")
         return found
 
     def _has_error(self, summary: Summary) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
 import sys
 from pathlib import Path
 
@@ -13,10 +11,10 @@ import click
 from relevo.authn import InvalidIdentity, make_credential, parse_identity, verify
 from relevo.cli.command import Group
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
-from relevo.config import Config, find_domains
+from relevo.cli.user_files import domain_folder, give_to_server, read_users
+from relevo.config import find_domains
 from relevo.config.layout import domains_dir
-from relevo.directory import FileError, FileProblem
-from relevo.directory.users import Credential, Denied, Plain, Scrypt, parse_users
+from relevo.directory.users import Credential, Denied, Plain, Scrypt
 from relevo.directory.users_editing import remove_user, set_user
 from relevo.mail import Address, normalize_domain
 
@@ -76,16 +74,16 @@ def add(
     credential: Credential = Denied()
     if not receive_only:
         credential = make_credential(_read_password(from_stdin=password_stdin, confirm=True))
-    folder = _folder(config_dir, address.domain)
+    folder = domain_folder(config_dir, address.domain)
     if folder is None:
         folder = domains_dir(config_dir) / address.domain
         folder.mkdir(parents=True)
-        _give_to_server(folder, config)
+        give_to_server(folder, config_dir, config.server.user)
         click.echo(f"made the domain {address.domain} ({folder})")
     is_new_file = not (folder / "users").exists()
     is_new = set_user(folder / "users", address.local, credential)
     if is_new_file:
-        _give_to_server(folder / "users", config)
+        give_to_server(folder / "users", config_dir, config.server.user)
     click.echo(f"{'added' if is_new else 'changed'} {address.plain}")
 
 
@@ -98,7 +96,7 @@ def add(
 def remove(address: Address, config_dir: Path, overrides: tuple[str, ...]) -> None:
     """Remove a user. Mail that was delivered stays where it is."""
     load_config(config_dir, overrides)
-    folder = _folder(config_dir, address.domain)
+    folder = domain_folder(config_dir, address.domain)
     if folder is None or not remove_user(folder / "users", address.local):
         click.echo(f"relevo: there is no user {address.plain}", err=True)
         sys.exit(EXIT_NO)
@@ -130,7 +128,7 @@ def list_users(
         (f"{name}@{domain_name}", _scheme(credential))
         for domain_name, path in folders.items()
         if wanted in {None, domain_name}
-        for name, credential in sorted(_read_users(path / "users").items())
+        for name, credential in sorted(read_users(path / "users").items())
     ]
     if as_json:
         entries = [{"user": name, "password": scheme} for name, scheme in rows]
@@ -157,8 +155,8 @@ def verify_user(
     """Does a password fit? Exit code 1 when it does not."""
     load_config(config_dir, overrides)
     password = _read_password(from_stdin=password_stdin, confirm=False)
-    folder = _folder(config_dir, address.domain)
-    credential = _read_users(folder / "users").get(address.local) if folder else None
+    folder = domain_folder(config_dir, address.domain)
+    credential = read_users(folder / "users").get(address.local) if folder else None
     if not verify(credential, password, user=address.plain):
         click.echo(f"relevo: user or password of {address.plain} is wrong", err=True)
         sys.exit(EXIT_NO)
@@ -176,37 +174,6 @@ def _scheme(credential: Credential) -> str:
             return "plain"
         case Denied():
             return "denied"
-
-
-def _give_to_server(path: Path, config: Config) -> None:
-    """What root has made must be readable by the user that the server becomes.
-
-    That is `server.user`, else the owner of the domains folder.
-    """
-    if os.geteuid() != 0:
-        return
-    try:
-        entry = pwd.getpwnam(config.server.user)
-        os.chown(path, entry.pw_uid, entry.pw_gid)
-    except KeyError:
-        folder = domains_dir(config.config_dir).stat()
-        os.chown(path, folder.st_uid, folder.st_gid)
-
-
-def _folder(config_dir: Path, domain: str) -> Path | None:
-    """Of a domain that exists. Its name may be written in another form than the normal one."""
-    return next((one.path for one in find_domains(config_dir)[0] if one.name == domain), None)
-
-
-def _read_users(path: Path) -> dict[str, Credential]:
-    """Of a file that may be missing. Raises FileError."""
-    try:
-        return dict(parse_users(path.read_bytes(), path=path))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        text = f"cannot be read: {error.strerror}"
-        raise FileError(FileProblem(path, 0, text)) from error
 
 
 def _read_password(*, from_stdin: bool, confirm: bool) -> bytes:
