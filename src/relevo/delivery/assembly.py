@@ -9,20 +9,20 @@ from relevo.delivery.bounce import Surroundings
 from relevo.delivery.commands import CommandRunner
 from relevo.delivery.discard import DiscardAgent
 from relevo.delivery.dispatcher import Dispatcher, Policy
+from relevo.delivery.lmtp import LmtpAgent, parse_server
 from relevo.delivery.mailbox_pattern import InvalidPattern, parse_pattern
 from relevo.delivery.maildir import MaildirAgent
 from relevo.delivery.mda import MdaAgent
 from relevo.delivery.pipe import PipeAgent
 from relevo.delivery.remote import DeferringAgent
 from relevo.delivery.routing import LOCAL, MX, PIPE, VIA
-from relevo.directory import Existence, UnknownNow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from relevo.config import Config
     from relevo.delivery.attempt import Agent
-    from relevo.directory import Directory, Target
+    from relevo.directory import Directory, Existence, Target, UnknownNow
     from relevo.journal import Event
     from relevo.mail import Address
     from relevo.queue.store import Store
@@ -63,6 +63,7 @@ class _PolicyMaker:
             is_local=lambda domain: self._directory().is_local(domain),
             expand=self._expand,
             postmaster=lambda: self._directory().postmaster(),
+            is_local_smtp=config.delivery.local.startswith("lmtp:"),
         )
         return Policy(self._agents, around, config.queue.give_up_after.total_seconds())
 
@@ -83,10 +84,12 @@ class _PolicyMaker:
 
     def _make_local(self, config: Config, runner: CommandRunner) -> Agent:
         delivery = config.delivery
-        kind, _, pattern = delivery.local.partition(":")
+        kind, _, place = delivery.local.partition(":")
         match kind:
             case "maildir":
-                return MaildirAgent(parse_pattern(pattern), config.hostname, self._is_user)
+                return MaildirAgent(parse_pattern(place), config.hostname, self._is_user)
+            case "lmtp":
+                return LmtpAgent(parse_server(place), config.hostname, delivery.lmtp_connections)
             case "mda":
                 return MdaAgent(delivery.mda_command, delivery.mda_arguments, runner)
             case "discard":
@@ -94,13 +97,12 @@ class _PolicyMaker:
             case _:
                 raise InvalidPattern(
                     f"delivery.local is {delivery.local!r}: "
-                    "expected maildir:PATTERN, mda or discard"
+                    "expected maildir:PATTERN, lmtp:SERVER, mda or discard"
                 )
 
     async def _expand(self, address: Address) -> tuple[Target, ...]:
         return await self._directory().expand(address)
 
     async def _is_user(self, address: Address) -> Existence | UnknownNow:
-        """Is the final address a user of the database? (Aliases have been followed before.)"""
-        is_known = self._directory().credential(address) is not None
-        return Existence.FOUND if is_known else Existence.ABSENT
+        """Is the final address a user? (Aliases have been followed before.)"""
+        return await self._directory().is_user(address)

@@ -58,6 +58,7 @@ class Surroundings:
     postmaster: Callable[[], Address | None]
     new_id: Callable[[float], MessageId] = new_id
     fallback_domain: str = "unknown"
+    is_local_smtp: bool = False  # mailboxes are behind a server whose replies are SMTP's (LMTP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ async def notify(
         domain=dsn_domain(addressee, originals, around),
         hostname=around.hostname,
         reverse_path=str(addressee),
-        recipients=tuple(_dsn_recipient(unit, settled) for settled in told),
+        recipients=tuple(_dsn_recipient(unit, settled, around) for settled in told),
         original=await _beginning(unit),
         arrival=unit.created,
         now=now,
@@ -172,8 +173,9 @@ async def _targets(
     return targets or (MailTarget(addressee),)
 
 
-def _dsn_recipient(unit: Unit, settled: Settled) -> DsnRecipient:
+def _dsn_recipient(unit: Unit, settled: Settled, around: Surroundings) -> DsnRecipient:
     recipient: QueuedRecipient = settled.recipient
+    not_smtp = {PIPE} if around.is_local_smtp else {LOCAL, PIPE}
     is_delivered = settled.fate is Fate.DELIVERED
     return DsnRecipient(
         original=recipient.original,
@@ -181,7 +183,7 @@ def _dsn_recipient(unit: Unit, settled: Settled) -> DsnRecipient:
         action=DsnAction.DELIVERED if is_delivered else DsnAction.FAILED,
         status=recipient.status,
         diagnostic=recipient.detail,
-        is_smtp=route_kind(unit.route) not in {LOCAL, PIPE},
+        is_smtp=route_kind(unit.route) not in not_smtp,
         is_timed_out=settled.fate is Fate.GIVEN_UP,
         orcpt=recipient.orcpt,
     )
