@@ -21,7 +21,9 @@ find_python() {
         echo "$PYTHON"
         return
     fi
-    for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
+    # The system's own first: it is built with profile-guided optimization, which pyenv's usually is
+    # not (measured: a quarter of relevo's accept rate).
+    for name in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11 python; do
         if command -v "$name" >/dev/null 2>&1 && is_new_enough "$name"; then
             command -v "$name"
             return
