@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -20,10 +22,16 @@ from relevo.directory import (
     MailTarget,
     PipeTarget,
     Target,
+    UnknownNow,
     ViaTarget,
 )
 from relevo.directory.aliases import parse_aliases
 from relevo.directory.local_part import LocalPartRules
+from relevo.hooks.alias_hooks import ProgramAliasHooks
+from relevo.hooks.alone import own_host
+from relevo.hooks.caller import Caller
+from relevo.hooks.contract import Stage
+from relevo.hooks.programs import Programs
 from relevo.mail import normalize_domain, parse_address
 
 
@@ -80,11 +88,13 @@ def resolve(address: str, as_json: bool, config_dir: Path, overrides: tuple[str,
     """Where does mail for an address go? Exit code 1 when nowhere.
 
     Each final target is a line: `(mail) address`, `(pipe) command` or
-    `(via) address via server,server`.
+    `(via) address via server,server`. Alias hooks are called; `relevo explain` shows every step.
     """
-    directory = DirectoryWatcher(load_config(config_dir, overrides)).current
+    config = load_config(config_dir, overrides)
     try:
-        targets = _targets(directory, address)
+        with _alias_hooks(config) as hooks:
+            directory = DirectoryWatcher(config, hooks=hooks).current
+            targets = asyncio.run(_targets(directory, address))
     except ExpansionFailed as error:
         click.echo(f"relevo: {error}", err=True)
         sys.exit(EXIT_NO)
@@ -98,15 +108,30 @@ def resolve(address: str, as_json: bool, config_dir: Path, overrides: tuple[str,
         click.echo(_line(target))
 
 
-def _targets(directory: Directory, text: str) -> tuple[Target, ...]:
+@contextlib.contextmanager
+def _alias_hooks(config: Config) -> Iterator[ProgramAliasHooks | None]:
+    """The alias hooks, with a host of our own below them; None where there are none."""
+    programs = Programs(config)
+    if not programs.of(Stage.ALIAS_RESOLVE) and not programs.of(Stage.ALIAS_EXISTS):
+        yield None
+        return
+    with own_host(config) as sockets:
+        yield ProgramAliasHooks(Caller(config, sockets))
+
+
+async def _targets(directory: Directory, text: str) -> tuple[Target, ...]:
     """Final targets, none when the address goes nowhere. Raises ExpansionFailed, InvalidAddress."""
     parsed = parse_address(text)
     if not parsed.local or not parsed.domain:
         raise click.UsageError(f"{text!r} is not an address; write user@domain")
     found = directory.normalize_recipient(parsed.local, parsed.domain)
-    if directory.is_local(found.domain) and directory.exists_now(found) is not Existence.FOUND:
-        return ()
-    return directory.expand_now(found) or ()
+    if directory.is_local(found.domain):
+        existence = await directory.exists(found)
+        if isinstance(existence, UnknownNow):
+            raise ExpansionFailed(existence.reason)
+        if existence is not Existence.FOUND:
+            return ()
+    return await directory.expand(found)
 
 
 def _entries(config: Config, wanted: str | None) -> Iterator[tuple[str, tuple[Target, ...]]]:

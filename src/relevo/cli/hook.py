@@ -106,19 +106,43 @@ def _problem(config: Config, program: Program) -> str:
 @click.option(
     "--message",
     type=click.File("rb"),
+    metavar="FILE",
     help="The message, from the header on; `-` is standard input. Default: a short one.",
 )
 @click.option(
-    "--from", "sender", default="ann@example.net", show_default=True, help="Reverse-path."
+    "--from",
+    "sender",
+    metavar="ADDRESS",
+    default="ann@example.net",
+    show_default=True,
+    help="The reverse-path.",
 )
 @click.option(
-    "--to", "recipients", multiple=True, help="Forward-path, or the address; may be repeated."
+    "--to",
+    "recipients",
+    metavar="ADDRESS",
+    multiple=True,
+    help="A forward-path, or the address to look up; may be repeated.",
 )
-@click.option("--auth", default="", help="Who has logged in.")
-@click.option("--client", default="192.0.2.7:40123", show_default=True, help="The peer, ip:port.")
-@click.option("--hello", default="mail.example.net", show_default=True, help="Its EHLO name.")
+@click.option("--auth", metavar="USER", default="", help="Who has logged in.")
+@click.option(
+    "--client",
+    metavar="IP:PORT",
+    default="192.0.2.7:40123",
+    show_default=True,
+    help="The peer.",
+)
+@click.option(
+    "--hello",
+    metavar="NAME",
+    default="mail.example.net",
+    show_default=True,
+    help="Its EHLO name.",
+)
 @click.option("--tls", is_flag=True, help="As if on an encrypted connection.")
-@click.option("--spf", default="none", show_default=True, help="The result of SPF.")
+@click.option(
+    "--spf", metavar="RESULT", default="none", show_default=True, help="The result of SPF."
+)
 @click.option(
     "--env",
     "variables",

@@ -87,7 +87,7 @@ def _counters(answer: dict[str, Any]) -> list[str]:
 def _hooks(answer: dict[str, Any]) -> list[str]:
     """One line a hook that was called."""
     lines = []
-    for hook in answer["hooks"]:
+    for hook in answer.get("hooks", ()):
         outcomes = [
             f"{hook[name]} {name.replace('_', ' ')}"
             for name in hook
