@@ -12,10 +12,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from relevo.journal.events import Event
 from relevo.queue.database import DatabaseError, QueuePaths, Transaction, Turn, connect
@@ -27,10 +26,9 @@ from relevo.queue.records import encode, metadata_of
 from relevo.queue.sqlite import StoreOptions
 from relevo.queue.store import Content, Envelope, MessageId, NewMessage, NewUnit, QueuedRecipient
 
-T = TypeVar("T")
-
 _WRITER = 62  # in the numbers of event rows; workers count from 0
 _BATCH = 100  # messages a transaction
+_BATCH_OCTETS = 16 * 1024 * 1024
 
 _IS_QUEUED = "SELECT 1 FROM message WHERE id = ?"
 _IS_TOLD_OF = "SELECT 1 FROM event WHERE message = ? LIMIT 1"
@@ -138,7 +136,7 @@ class Loader:
         StoreFailed (content that cannot be read).
         """
         found: dict[MessageId, Loaded] = {}
-        for batch in _batches(messages, _BATCH):
+        for batch in _batches(messages):
             found |= self._load(batch, again=again)
         return found
 
@@ -212,7 +210,14 @@ def give_to_owner(path: Path, directory: Path) -> None:
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
-    iterator = iter(items)
-    while batch := tuple(islice(iterator, size)):
-        yield batch
+def _batches(messages: Iterable[SavedMessage]) -> Iterator[Sequence[SavedMessage]]:
+    """Pieces that are bounded in number, and in what they may hold in memory."""
+    batch: list[SavedMessage] = []
+    octets = 0
+    for message in messages:
+        batch.append(message)
+        octets += message.size
+        if len(batch) >= _BATCH or octets >= _BATCH_OCTETS:
+            yield batch
+            batch, octets = [], 0
+    yield batch

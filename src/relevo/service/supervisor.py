@@ -40,6 +40,7 @@ from relevo.service.data_dir import DataDirError, DataDirLock
 from relevo.service.hook_host import HookHost
 from relevo.service.listeners import Listener, ListenFailed, open_listeners
 from relevo.service.logs import open_maillog, setup_logging
+from relevo.service.takeover import take_over_at_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,7 @@ class Supervisor:
             _become(user)
             self._watcher = _validate(config)
             create_database(config.data_dir)
+            take_over_at_start(config, self._watcher.current)
             start_over(config.data_dir, time.time())
             self._control = ControlSocket(config.data_dir, self.answer)
         except (
