@@ -6,7 +6,7 @@ misspelt answer is a failure of the hook that somebody sees, and never silently 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -69,19 +69,24 @@ class AliasExistsVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaul
     exists: bool = False
 
 
-_decode_post_data = msgspec.json.Decoder(PostDataVerdict).decode
-_decode_resolve = msgspec.json.Decoder(AliasResolveVerdict).decode
-_decode_exists = msgspec.json.Decoder(AliasExistsVerdict).decode
+_post_data = msgspec.json.Decoder(PostDataVerdict)
+_resolve = msgspec.json.Decoder(AliasResolveVerdict)
+_exists = msgspec.json.Decoder(AliasExistsVerdict)
+Answer = TypeVar("Answer")
+
+
+def _decode(decoder: msgspec.json.Decoder[Answer], data: bytes) -> Answer:
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidVerdict(f"not a verdict: {error}") from error
 
 
 def post_data_verdict(data: bytes) -> Verdict:
     """The verdict that a hook wrote; nothing at all is accept. Raises InvalidVerdict."""
     if not data.strip():
         return Accept()
-    try:
-        answer = _decode_post_data(data)
-    except msgspec.MsgspecError as error:
-        raise InvalidVerdict(f"not a verdict: {error}") from error
+    answer = _decode(_post_data, data)
     match answer.verdict:
         case "accept":
             return Accept(_changes(answer))
@@ -95,20 +100,14 @@ def alias_resolve_verdict(data: bytes) -> tuple[str, ...]:
     """Targets as texts. Raises InvalidVerdict."""
     if not data.strip():
         return ()
-    try:
-        return tuple(_decode_resolve(data).targets)
-    except msgspec.MsgspecError as error:
-        raise InvalidVerdict(f"not a verdict: {error}") from error
+    return tuple(_decode(_resolve, data).targets)
 
 
 def alias_exists_verdict(data: bytes) -> bool:
     """Raises InvalidVerdict."""
     if not data.strip():
         return False
-    try:
-        return _decode_exists(data).exists
-    except msgspec.MsgspecError as error:
-        raise InvalidVerdict(f"not a verdict: {error}") from error
+    return _decode(_exists, data).exists
 
 
 def _refusal(answer: PostDataVerdict, kind: int) -> Refuse:
