@@ -13,6 +13,7 @@ PACKAGE = SOURCE / "relevo"
 
 # lowest first; a room imports only rooms that stand before it
 ROOMS = (
+    "value",  # one module, for all
     "smtp",
     "mail",
     "journal",

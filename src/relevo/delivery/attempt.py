@@ -12,11 +12,11 @@ configuration. Enhanced status codes: RFC 3463.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from relevo.journal import Outcome
 from relevo.queue.store import RecipientState
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence

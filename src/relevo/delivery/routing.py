@@ -12,11 +12,11 @@ A pure function. The same target reached from two forward-paths is served once, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from relevo.directory import MailTarget, PipeTarget, Target, ViaTarget
 from relevo.queue.store import NewUnit, QueuedRecipient, TargetKind
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -6,7 +6,6 @@ up. Addresses in events are in plain form.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, assert_never
 
@@ -14,6 +13,7 @@ from relevo.delivery.attempt import Attempt, Result, temporary
 from relevo.journal import Attempted, Outcome
 from relevo.mail import InvalidAddress, parse_address
 from relevo.queue.store import QueuedRecipient, RecipientState, TargetKind
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,9 +6,10 @@ A look-up has three answers: found, absent, unknown now. An error is never read 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from relevo.mail.address import Address

@@ -7,8 +7,9 @@ are in plain form (`Address.plain`; the null reverse-path is `<>`), unescaped: r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from relevo.value import dataclass
 
 
 class Outcome(Enum):

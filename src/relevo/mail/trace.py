@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from functools import lru_cache
 
 from relevo.mail.tls_names import iana_cipher_name, tls_version_name
+from relevo.value import dataclass
 
 PRODUCT = "relevo"
 

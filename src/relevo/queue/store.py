@@ -13,11 +13,12 @@ worker that is trying it) or gone. A message goes with its last unit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import NewType, Protocol
 
 from relevo.journal.events import Event
+from relevo.value import dataclass
 
 MessageId = NewType("MessageId", str)
 

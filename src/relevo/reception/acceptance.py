@@ -8,7 +8,6 @@ is a `MessageRefused` with the reply that says so, and nothing is stored.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relevo.delivery import ExpandedTarget, plan_units
@@ -31,6 +30,7 @@ from relevo.mailauth import (
 )
 from relevo.queue.store import Envelope, NewMessage
 from relevo.reception import answers
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from relevo.config import Config

@@ -6,8 +6,10 @@ everything (RFC 5321 §4.1.1.5).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from relevo.mail import Address
