@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import os
 import selectors
@@ -46,6 +47,7 @@ _SHORT_LIFE = 1.0
 _CLEAN_UP = 5.0
 _MAX_LINE = 1024 * 1024
 _STANDARD = 3
+_HIGH = 64
 
 decode_settings = msgspec.json.Decoder(tuple[PoolSettings, ...]).decode
 encode_settings = msgspec.json.Encoder().encode
@@ -148,7 +150,10 @@ class Host:
         self._selector = selectors.DefaultSelector()
         self._selector.register(receiver, selectors.EVENT_READ, self._on_signals)
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
-        self._bell, self._bell_rope = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._bell, rope = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        # Above the numbers that a launcher covers up.
+        self._bell_rope = fcntl.fcntl(rope, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+        os.close(rope)
         self._selector.register(self._bell, selectors.EVENT_READ, self._on_bell)
         os.setpgid(0, 0)
 
@@ -199,7 +204,10 @@ class Host:
             self._tell(f"hooks left {len(strays)} processes" + ("" if done else ", still there"))
 
     def _on_control(self) -> None:
-        data = self._control.recv(65536)
+        try:
+            data = self._control.recv(65536)
+        except ConnectionError:  # closed before it has read all that we told
+            data = b""
         if not data:
             self._is_stopping = True
             return

@@ -55,7 +55,7 @@ _MAX_ERRORS = 8 * 1024 * 1024  # octets of stderr after which a hook is killed
 _PROMPT = 0.01  # seconds in which most hooks are done
 _LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has, at first less
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_RESTORED = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 class _Stop(BaseException):
