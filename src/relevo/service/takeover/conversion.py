@@ -114,7 +114,7 @@ def _units(item: Item, status: Status, site: Site, now: float) -> tuple[NewUnit,
     """The recipients of a status, grouped by route, with the last errors they had."""
     chosen = [recipient for recipient in item.recipients if recipient.status is status]
     planned = plan_units(
-        (ExpandedTarget(_target(one), _original(one, item)) for one in chosen),
+        [ExpandedTarget(_target(one), _original(one, item)) for one in chosen],
         is_local=site.directory.is_local,
         now=now,
     )
