@@ -13,8 +13,9 @@ from relevo.config import Config
 from relevo.config.model import Delivery, Queue
 from relevo.delivery import InvalidPattern, make_dispatcher
 from relevo.delivery.assembly import _PolicyMaker
-from relevo.directory import Directory, DirectoryWatcher
-from relevo.journal import Attempted, Event
+from relevo.directory import Directory, DirectoryWatcher, UnknownNow, UserSource
+from relevo.journal import Attempted, Event, Outcome
+from relevo.mail import Address
 from relevo.queue.store import QueuedRecipient
 from unit.delivery.fake_store import FakeStore
 from unit.delivery.loops import Runner
@@ -32,19 +33,24 @@ def configuration(root: Path, local: str) -> Config:
     )
 
 
-def make_directory(root: Path) -> Directory:
+def make_directory(root: Path, users: UserSource | None = None) -> Directory:
     folder = root / "domains" / "d1.test"
     folder.mkdir(parents=True)
     folder.joinpath("users").write_text(
         'users: { key: "ann" value: { plain: { password: "x" } } }\n'
     )
-    return DirectoryWatcher(Config(config_dir=root)).current
+    return DirectoryWatcher(Config(config_dir=root), users=users).current
 
 
 def deliver(
-    run: Runner, root: Path, local: str, recipient: QueuedRecipient, route: str = "local"
+    run: Runner,
+    root: Path,
+    local: str,
+    recipient: QueuedRecipient,
+    route: str = "local",
+    users: UserSource | None = None,
 ) -> list[Event]:
-    directory = make_directory(root)
+    directory = make_directory(root, users)
     journal: list[Event] = []
 
     async def scenario() -> None:
@@ -81,6 +87,37 @@ def test_maildir_of_nobody_is_not_made(run: Runner, tmp_path: Path) -> None:
     journal = deliver(run, tmp_path, local, mail("nobody@d1.test"))
     assert attempted(journal).detail == "there is no such user here"
     assert not (tmp_path / "mail").exists()
+
+
+class Source:
+    """Dovecot, which knows `bob`."""
+
+    async def knows(self, address: Address) -> bool | UnknownNow:
+        return address.local == "bob" or UnknownNow("Dovecot: down")
+
+
+def test_maildir_of_a_user_whom_another_server_knows(run: Runner, tmp_path: Path) -> None:
+    local = f"maildir:{tmp_path}/mail/{{domain}}/{{user}}"
+    deliver(run, tmp_path, local, mail("bob@d1.test"), users=Source())
+    assert len(list((tmp_path / "mail/d1.test/bob/new").iterdir())) == 1
+
+
+def test_maildir_of_a_user_who_cannot_be_asked_about_waits(run: Runner, tmp_path: Path) -> None:
+    local = f"maildir:{tmp_path}/mail/{{domain}}/{{user}}"
+    event = attempted(deliver(run, tmp_path, local, mail("eve@d1.test"), users=Source()))
+    assert event.outcome is Outcome.TEMPORARY
+    assert not (tmp_path / "mail").exists()
+
+
+def test_lmtp(run: Runner, tmp_path: Path) -> None:
+    event = attempted(deliver(run, tmp_path, f"lmtp:{tmp_path}/nobody", mail("eve@d1.test")))
+    assert (event.route, event.outcome) == ("lmtp", Outcome.TEMPORARY)
+
+
+def test_replies_of_an_lmtp_server_are_smtps(tmp_path: Path) -> None:
+    maker = _PolicyMaker(lambda: make_directory(tmp_path))
+    assert maker.make(configuration(tmp_path, "lmtp:/run/lmtp")).around.is_local_smtp
+    assert not maker.make(configuration(tmp_path, "mda")).around.is_local_smtp
 
 
 def test_mda(run: Runner, tmp_path: Path) -> None:

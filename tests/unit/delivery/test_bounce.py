@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from email import message_from_bytes
 from email.message import Message
 
@@ -156,6 +157,14 @@ def test_command_is_not_revealed() -> None:
     assert b"secret" not in content.data
     assert "ali@d1.test" in report(notification)
     assert "Diagnostic-Code: x-unix; exit status 1" in report(notification)
+
+
+@pytest.mark.parametrize(("is_smtp", "kind"), [(True, "smtp"), (False, "x-unix")])
+def test_what_a_mailbox_server_said_is_an_smtp_reply(is_smtp: bool, kind: str) -> None:
+    around = replace(surroundings(), is_local_smtp=is_smtp)
+    refused = permanent("5.2.2", "552 5.2.2 over quota")
+    notification = sent(decide(make_unit(), refused, around=around))
+    assert f"Diagnostic-Code: {kind}; 552 5.2.2 over quota" in report(notification)
 
 
 @pytest.mark.parametrize(
