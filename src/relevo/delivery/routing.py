@@ -19,7 +19,7 @@ from relevo.queue.store import NewUnit, QueuedRecipient, TargetKind
 from relevo.value import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from relevo.mail import Address
 
@@ -45,9 +45,15 @@ def route_kind(route: str) -> str:
 
 
 def plan_units(
-    targets: Iterable[ExpandedTarget], *, is_local: Callable[[str], bool], now: float
+    targets: Sequence[ExpandedTarget], *, is_local: Callable[[str], bool], now: float
 ) -> tuple[NewUnit, ...]:
     """Group the recipients of a message into units, in the order of their first recipients."""
+    if len(targets) == 1:  # the ordinary message
+        (expanded,) = targets
+        route = (
+            PIPE if isinstance(expanded.target, PipeTarget) else _group(expanded.target, is_local)
+        )
+        return (NewUnit(route, (_recipient(expanded),), now),)
     groups: dict[str, list[QueuedRecipient]] = {}
     seen: set[tuple[TargetKind, str, tuple[str, ...]]] = set()
     for expanded in targets:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     Answer = TypeVar("Answer")
 
+_MOST_KNOWN = 4096  # answers kept of each kind
+
 
 @dataclass(frozen=True, slots=True)
 class DomainFiles:
@@ -79,6 +81,8 @@ class Directory:
         self._resolution = Resolution(
             local, rules, has_hooks=hooks is not None, has_user_source=users is not None
         )
+        self._existences: dict[Address, Existence | UnknownNow] = {}
+        self._expansions: dict[Address, tuple[Target, ...]] = {}
         first = next(iter(domains), LOCALHOST)
         self._postmaster = self._find_postmaster(postmaster, first)
 
@@ -88,7 +92,11 @@ class Directory:
 
     def exists_now(self, address: Address) -> Existence | UnknownNow | None:
         """Does mail for an address of ours go anywhere? A foreign address is ABSENT."""
-        return self._answer_now(self._resolution.existence(address))
+        found = self._existences.get(address)
+        if found is None:
+            asking = self._resolution.existence(address)
+            found = self._answer_now(asking, address, self._existences)
+        return found
 
     async def exists(self, address: Address) -> Existence | UnknownNow:
         try:
@@ -110,7 +118,11 @@ class Directory:
 
         Raises ExpansionFailed.
         """
-        return self._answer_now(self._resolution.expansion(address))
+        found = self._expansions.get(address)
+        if found is None:
+            asking = self._resolution.expansion(address)
+            found = self._answer_now(asking, address, self._expansions)
+        return found
 
     async def expand(self, address: Address) -> tuple[Target, ...]:
         try:
@@ -152,17 +164,32 @@ class Directory:
         # Where somebody has to be asked, that is done when mail for it comes.
         return address if self.exists_now(address) in {Existence.FOUND, None} else None
 
-    def _answer_now(self, asking: Generator[Question, Reply, Answer]) -> Answer | None:
-        """The answer if every question can be answered from memory."""
+    def _answer_now(
+        self,
+        asking: Generator[Question, Reply, Answer],
+        address: Address,
+        known: dict[Address, Answer],
+    ) -> Answer | None:
+        """The answer if every question can be answered from memory.
+
+        One that depends on this picture alone is kept in `known`.
+        """
         try:
             question = next(asking)
+        except StopIteration as stop:
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            answer: Answer = stop.value
+            known[address] = answer
+            return answer
+        try:
             while question.asked is Asked.RESOLVE_HOOK and self._hooks is not None:
                 targets = self._hooks.resolve_now(question.address)
                 if targets is None:
                     break
                 question = asking.send(targets)
         except StopIteration as stop:
-            answer: Answer = stop.value
+            answer = stop.value
             return answer
         asking.close()
         return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -52,6 +53,7 @@ _PR_SET_PDEATHSIG = 1
 _GAUGE_INTERVAL = 1.0  # seconds between looks at the queue's size
 _SWEEP_INTERVAL = 0.5  # seconds between looks at the connections' deadlines
 _LAG_INTERVAL = 0.005
+_GC_THRESHOLDS = (20_000, 20, 50)  # a message makes many short-lived values and no cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,9 @@ class Worker:
         if config.server.watch_loop:
             self._start(self._watch_loop(), "loop lag")
         servers = [await self._serve(listener) for listener in setup.listeners]
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         os.write(setup.ready_fd, b"r")
         await self._stop.wait()
         await self._drain(servers)
