@@ -19,7 +19,7 @@ from relevo.queue.store import NewUnit, QueuedRecipient, TargetKind
 from relevo.value import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from relevo.mail import Address
 
@@ -45,15 +45,14 @@ def route_kind(route: str) -> str:
 
 
 def plan_units(
-    targets: Sequence[ExpandedTarget], *, is_local: Callable[[str], bool], now: float
+    targets: Iterable[ExpandedTarget], *, is_local: Callable[[str], bool], now: float
 ) -> tuple[NewUnit, ...]:
     """Group the recipients of a message into units, in the order of their first recipients."""
+    targets = tuple(targets)
     if len(targets) == 1:  # the ordinary message
-        (expanded,) = targets
-        route = (
-            PIPE if isinstance(expanded.target, PipeTarget) else _group(expanded.target, is_local)
-        )
-        return (NewUnit(route, (_recipient(expanded),), now),)
+        (only,) = targets
+        route = PIPE if isinstance(only.target, PipeTarget) else _group(only.target, is_local)
+        return (NewUnit(route, (_recipient(only),), now),)
     groups: dict[str, list[QueuedRecipient]] = {}
     seen: set[tuple[TargetKind, str, tuple[str, ...]]] = set()
     for expanded in targets:

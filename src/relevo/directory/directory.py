@@ -7,7 +7,7 @@ half a change. Addresses that come in have a normalized domain; local parts are 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from relevo.directory.domains import LOCALHOST
 from relevo.directory.explanation import Explanation, explain
@@ -189,8 +189,7 @@ class Directory:
                     break
                 question = asking.send(targets)
         except StopIteration as stop:
-            answer = stop.value
-            return answer
+            return cast("Answer", stop.value)
         asking.close()
         return None
 
