@@ -14,6 +14,7 @@ PACKAGE = SOURCE / "relevo"
 # lowest first; a room imports only rooms that stand before it
 ROOMS = (
     "value",  # one module, for all
+    "answer_cache",  # one module, for those who ask programs or other servers
     "smtp",
     "mail",
     "journal",

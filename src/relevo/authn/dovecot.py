@@ -12,10 +12,10 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from relevo.answer_cache import AnswerCache
 from relevo.authn.dovecot_dialogue import DovecotFailed, is_known, is_proved
 from relevo.config.dovecot_sockets import client_socket, userdb_socket
 from relevo.directory import UnknownNow
-from relevo.directory.answer_cache import AnswerCache
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -2,8 +2,7 @@
 
 `DirectoryWatcher` keeps `Directory`, an immutable picture, up to date with the files. A look-up is
 three-valued: found, absent, unknown now; an error is never "no such user". The modules `users`,
-`users_editing` and `replacement` are public too, for those who check or change credentials, and so
-is `answer_cache`, for those who ask programs or other servers.
+`users_editing` and `replacement` are public too, for those who check or change credentials.
 """
 
 from relevo.directory.directory import Directory

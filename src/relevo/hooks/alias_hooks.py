@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relevo.answer_cache import AnswerCache
 from relevo.directory import AliasHookFailed, MailTarget, Target
 from relevo.directory.aliases import InvalidTargets, parse_targets
-from relevo.directory.answer_cache import AnswerCache
 from relevo.hooks import contract_v1
 from relevo.hooks.caller import Called, Caller, daemon_environment
 from relevo.hooks.contract import AliasContext, InvalidVerdict, OnError, Stage
