@@ -106,7 +106,7 @@ def _password(arguments: Arguments) -> bytes:
     """From the option, else asked for twice."""
     if arguments.has("--password"):
         return arguments.options["--password"].encode("utf-8", "surrogateescape")
-    if not sys.stdin.isatty():
+    if not is_terminal():
         raise Refused(
             "Error reading password: standard input is no terminal; write --password=PASSWORD"
         )
@@ -114,6 +114,11 @@ def _password(arguments: Arguments) -> bytes:
     if getpass.getpass("Confirm password: ") != password:
         raise Refused("Passwords don't match")
     return password.encode("utf-8", "surrogateescape")
+
+
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 def _load(path: Path) -> dict[str, Credential]:
