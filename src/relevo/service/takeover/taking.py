@@ -11,9 +11,7 @@ stays where it is.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,6 +35,7 @@ from relevo.service.takeover.formats import (
     read_item,
     read_levels,
 )
+from relevo.service.takeover.running import is_running_on
 
 if TYPE_CHECKING:
     from relevo.config import Config
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _QUEUE, _LEVELS = "queue", "domaininfo"
-_SOCKET = "localrpc-v1"
-_PATIENCE = 2.0
 
 
 class TakeoverFailed(DataDirError):
@@ -100,7 +97,7 @@ def take_over(directory: Path, site: Site, *, now: float) -> Takeover:
 
     Raises ChasquidIsRunning, TakeoverFailed.
     """
-    if _is_running(directory):
+    if is_running_on(directory):
         raise ChasquidIsRunning(f"chasquid still runs on {directory}: stop it first")
     data_dir = site.config.data_dir
     found = Takeover()
@@ -188,16 +185,6 @@ def _paths(folder: Path, prefix: str) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.name.startswith(prefix))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _is_running(directory: Path) -> bool:
-    """Whether somebody answers on chasquid's local socket; it stays behind when nobody does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_PATIENCE)
-        with contextlib.suppress(OSError):
-            connection.connect(str(directory / _SOCKET))
-            return True
-    return False
 
 
 def _move(directory: Path, found: Takeover, now: float) -> None:
