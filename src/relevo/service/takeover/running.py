@@ -21,7 +21,7 @@ _PATIENCE = 2.0
 
 def is_running_on(directory: Path) -> bool:
     return _answers(directory / _SOCKET) or any(
-        _same(one, directory) for one in _data_dirs(Path("/proc"))
+        _same(one, directory) for one in data_dirs(Path("/proc"))
     )
 
 
@@ -35,7 +35,7 @@ def _answers(path: Path) -> bool:
     return False
 
 
-def _data_dirs(processes: Path) -> Iterator[Path]:
+def data_dirs(processes: Path) -> Iterator[Path]:
     """Of the chasquids that run, as far as they can be seen."""
     for entry in processes.iterdir():
         if not entry.name.isdecimal():

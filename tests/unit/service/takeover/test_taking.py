@@ -16,6 +16,7 @@ from relevo.service.takeover import (
     ChasquidIsRunning,
     TakeoverFailed,
     examine,
+    running,
     take_over,
     take_over_at_start,
     taking,
@@ -158,3 +159,18 @@ def test_at_start_nothing_is_said_where_nothing_was_left(
         take_over_at_start(site.config, site.directory)
     assert caplog.text == ""
     assert files(site.config.data_dir) == before
+
+
+def test_an_older_chasquid_is_found_among_the_processes(left: Path, tmp_path: Path) -> None:
+    """By its config directory, where it works; others of that name may have other data."""
+    processes = tmp_path / "proc"
+    for number, name, data in ((7, "chasquid", left), (8, "chasquid", tmp_path), (9, "bash", left)):
+        config_dir = tmp_path / f"etc-{number}"
+        config_dir.mkdir()
+        (config_dir / "chasquid.conf").write_text(f'hostname: "mx.test" data_dir: "{data}"')
+        (processes / str(number)).mkdir(parents=True)
+        (processes / str(number) / "comm").write_text(f"{name}\n")
+        (processes / str(number) / "cwd").symlink_to(config_dir)
+    (processes / "10").mkdir()
+    (processes / "meminfo").touch()
+    assert sorted(running.data_dirs(processes)) == sorted([left, tmp_path])
