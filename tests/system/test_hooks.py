@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.dialog import Dialog, Reply
 from harness.processes import children
 from harness.server import RelevoFactory, RelevoServer, run_relevo

@@ -30,11 +30,35 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def descendants(root: int, limit: int = 1_000_000) -> dict[int, int]:
-    """Process to parent for what is below `root`, at least up to `limit` of them."""
+def count_descendants(root: int, limit: int) -> int:
+    """How many processes are below `root`; more than `limit` is just more.
+
+    Against a hook that forks without end every microsecond counts: what other threads than the
+    first have started is left out.
+    """
+    count = 0
+    waiting = [root]
+    while waiting and count <= limit:
+        pid = waiting.pop()
+        try:
+            descriptor = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            below = os.read(descriptor, 65536).split()
+        except OSError:
+            below = []
+        os.close(descriptor)
+        count += len(below)
+        waiting += map(int, below)
+    return count
+
+
+def descendants(root: int) -> dict[int, int]:
+    """Process to parent for what is below `root`."""
     found: dict[int, int] = {}
     waiting = [root]
-    while waiting and len(found) <= limit:
+    while waiting:
         parent = waiting.pop()
         for child in children(parent):
             if child not in found:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relevo.hooks.descendants import descendants, kill_descendants
+from relevo.hooks.descendants import count_descendants, kill_descendants
 from relevo.hooks.places import Place
 from relevo.hooks.settings import PoolSettings, become
 from relevo.hooks.wire import (
@@ -54,6 +54,7 @@ _CHUNK = 64 * 1024
 _MAX_ERRORS = 8 * 1024 * 1024  # octets of stderr after which a hook is killed
 _PROMPT = 0.01  # seconds in which most hooks are done
 _LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has, at first less
+_ALL_PROCESSES = 4096  # and threads, of the user and not of the hook: the last barrier
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
 _RESTORED = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
@@ -113,6 +114,10 @@ class Launcher:
             Path("/proc/self/oom_score_adj").write_text("500")  # hooks go before the server
         os.chdir(self._settings.directory)
         self._set_limits()
+        with suppress(OSError):
+            # Against thousands of processes the one that has to stop them must get its turn.
+            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
         become(self._settings)
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after setuid(2), which takes it back
@@ -124,6 +129,7 @@ class Launcher:
             (resource.RLIMIT_DATA, limits.memory),
             (resource.RLIMIT_FSIZE, limits.file_size),
             (resource.RLIMIT_NOFILE, limits.open_files),
+            (resource.RLIMIT_NPROC, _ALL_PROCESSES),
         ):
             hard = resource.getrlimit(which)[1]
             if value and (hard == resource.RLIM_INFINITY or value <= hard):
@@ -258,8 +264,7 @@ class _Call:
                     os.write(answer, STARTED)
             if now >= look_at:
                 look_at = now + min(_LOOK_EVERY, now - start)
-                count = len(descendants(root, request.max_processes))
-                if count > request.max_processes:
+                if count_descendants(root, request.max_processes) > request.max_processes:
                     how, detail = How.TOO_MANY_PROCESSES, f"over {request.max_processes}"
                     break
             wake_at = min(deadline, look_at)
