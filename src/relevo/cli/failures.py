@@ -62,6 +62,8 @@ def explain(error: Exception) -> Failure:
         case apsw.CorruptError() | apsw.NotADBError():
             text = f"the queue's database is damaged ({error}): see `relevo queue repair --help`"
             return Failure(text, EXIT_CONFIG)
+        case apsw.Error():
+            return Failure(f"the queue's database: {error}", EXIT_CONFIG)
         case OSError(strerror=str(), filename=str() | bytes() | os.PathLike()):
             return Failure(f"{os.fsdecode(error.filename)}: {error.strerror}", EXIT_CONFIG)
         case OSError():

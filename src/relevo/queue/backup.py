@@ -10,6 +10,7 @@ The copy of a segment ends behind the last record that a row names.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from typing import Any
 
 import apsw
 
-from relevo.queue.content import ContentDamaged
 from relevo.queue.database import (
     DatabaseError,
     QueuePaths,
@@ -38,8 +38,9 @@ _SECRET = "authn-secret"  # noqa: S105 - a file's name; written by relevo.authn
 
 _FILES = "SELECT DISTINCT file FROM message WHERE file IS NOT NULL ORDER BY file"
 _STARTS = "SELECT start FROM message WHERE file = ? AND start IS NOT NULL ORDER BY start DESC"
-_CONTENTS = "SELECT id, content, file, start, size FROM message WHERE file IS NOT NULL ORDER BY id"
-_IS_WAITING = "SELECT 1 FROM message WHERE id = ? AND file = ?"
+_CONTENTS = "SELECT id, file, start, size FROM message WHERE file IS NOT NULL ORDER BY id"
+_PLACE = "SELECT file, start FROM message WHERE id = ?"
+_MOVE = "UPDATE message SET file = ?, start = ? WHERE id = ?"
 _TAKE_OUT = "DELETE FROM unit WHERE message = ?"
 _RECOUNT = "UPDATE counter SET messages = (SELECT count(*) FROM message)"
 
@@ -50,6 +51,14 @@ class BackedUp:
 
     messages: int = 0
     damaged: list[str] = field(default_factory=list)  # ids; the copy has them, unreadable as here
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """Spool directories."""
+
+    source: Path
+    target: Path
 
 
 def back_up(data_dir: Path, target: Path) -> BackedUp:
@@ -64,23 +73,15 @@ def back_up(data_dir: Path, target: Path) -> BackedUp:
     disk = Disk()
     copy.spool.mkdir(mode=0o700)
     try:
-        live = connect(source, disk)
-    except apsw.Error as error:
-        raise damage(source, error) from error
-    try:
-        _copy_database(live, copy)
-        snapshot = connect(copy, disk)
-        try:
-            for (name,) in snapshot.execute(_FILES).fetchall():
-                _copy_file(source.spool / str(name), copy.spool / str(name), snapshot)
-            found = _settle(snapshot, live, copy)
-            snapshot.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        finally:
-            snapshot.close()
+        with contextlib.closing(connect(source, disk)) as live:
+            _copy_database(live, copy)
+            with contextlib.closing(connect(copy, disk)) as snapshot:
+                for (name,) in snapshot.execute(_FILES).fetchall():
+                    _copy_file(source.spool / str(name), copy.spool / str(name), snapshot)
+                found = _settle(snapshot, live, _Copy(source.spool, copy.spool))
+                snapshot.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise damage(source, error) from error
-    finally:
-        live.close()
     _copy_secret(data_dir, target)
     for path in (*copy.spool.iterdir(), *target.iterdir()):
         if path.is_file():
@@ -141,20 +142,24 @@ def _chunks(descriptor: int, length: int) -> Iterator[bytes]:
         at += len(chunk)
 
 
-def _settle(snapshot: apsw.Connection, live: apsw.Connection, copy: QueuePaths) -> BackedUp:
-    """Look at every record of the copy, and take out the messages that ended meanwhile."""
+def _settle(snapshot: apsw.Connection, live: apsw.Connection, copy: _Copy) -> BackedUp:
+    """Look at every record of the copy; take out the messages that ended meanwhile."""
     found = BackedUp()
     gone = []
     rows: list[Any] = snapshot.execute(_CONTENTS).fetchall()
-    for identity, blob, file, start, size in rows:
-        try:
-            for _ in content_of(blob, file, start, size, copy.spool).chunks():
-                pass
-        except (ContentDamaged, StoreFailed):
-            if live.execute(_IS_WAITING, (identity, file)).fetchone():
-                found.damaged.append(str(identity))
-            else:
+    for identity, file, start, size in rows:
+        place = (file, start)
+        while not _is_whole(copy.target, place, size):
+            now_at: Any = live.execute(_PLACE, (identity,)).fetchone()
+            if now_at is None:
                 gone.append((identity,))
+                break
+            if now_at == place:
+                found.damaged.append(str(identity))
+                break
+            place = now_at  # compaction has moved it
+            _copy_file(copy.source / place[0], copy.target / place[0], snapshot)
+            snapshot.execute(_MOVE, (*place, identity))
     with Transaction(snapshot):
         snapshot.executemany(_TAKE_OUT, gone)
         snapshot.execute(_RECOUNT)
@@ -162,6 +167,15 @@ def _settle(snapshot: apsw.Connection, live: apsw.Connection, copy: QueuePaths) 
     assert row is not None
     found.messages = int(row[0])
     return found
+
+
+def _is_whole(spool: Path, place: tuple[str, int | None], size: int) -> bool:
+    try:
+        for _ in content_of(None, *place, size, spool).chunks():
+            pass
+    except StoreFailed:
+        return False
+    return True
 
 
 def _copy_secret(data_dir: Path, target: Path) -> None:

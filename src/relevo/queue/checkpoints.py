@@ -1,4 +1,4 @@
-"""Checkpoints and pruning: the upkeep of the one database, in one thread of one worker.
+"""Checkpoints, pruning, compaction: the upkeep of one queue, in one thread of one worker.
 
 A checkpoint copies the WAL's pages into the database. Inside a commit it would cost the others
 tens of milliseconds, so commits never do it. Here a PASSIVE one without the turn does the bulk;
@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import apsw
 
+from relevo.queue.compaction import compact
 from relevo.queue.database import QueuePaths, Transaction, Turn, connect
 from relevo.queue.disk import Disk
-from relevo.queue.generations import sweep
+from relevo.queue.generations import Generation, sweep
 from relevo.queue.history import prune
 from relevo.queue.levels import forget, oldest_kept
 
@@ -32,6 +33,7 @@ _IDLE_WAIT = 0.1
 _PRUNE_EVERY = 5.0
 _PRUNE_BATCH = 500  # rows in one turn: about a millisecond
 _SWEEP_EVERY = 60.0
+_COMPACT_EVERY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,14 @@ class Keeper:
         paths: QueuePaths,
         disk: Disk,
         bounds: HistoryBounds,
+        generation: Generation,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._paths = paths
         self._disk = disk
         self._bounds = bounds
+        self._generation = generation
         self._clock = clock
         self._stop = threading.Event()
         self._turn = Turn(paths)
@@ -64,6 +68,7 @@ class Keeper:
         self._prune_at = 0.0
         self._sweep_at = 0.0
         self._forget_at = 0.0
+        self._compact_at = 0.0
         self._thread = threading.Thread(target=self._run, name="relevo-keeper", daemon=True)
         self._thread.start()
 
@@ -87,6 +92,8 @@ class Keeper:
                 if now >= self._sweep_at:
                     self._sweep_at = now + _SWEEP_EVERY
                     sweep(self._paths.spool, self._connection, self._disk)
+                if now >= self._compact_at and not self._compact():
+                    self._compact_at = now + _COMPACT_EVERY
             except (apsw.Error, OSError) as error:
                 # The writers meet a broken disk by themselves; here the next round tries again.
                 _log.warning("queue: upkeep of %s failed: %s", self._paths.database, error)
@@ -113,6 +120,13 @@ class Keeper:
         most = self._bounds.max_events
         with self._turn, Transaction(self._connection):
             return prune(self._connection, oldest=oldest, most=most, batch=_PRUNE_BATCH)
+
+    def _compact(self) -> int:
+        """One round of giving mostly dead segments back; returns how many messages moved."""
+        return compact(
+            self._paths, self._connection, self._turn, self._generation, self._disk,
+            now=self._clock(),
+        )  # fmt: skip
 
     def _forget_domains(self) -> int:
         """One batch of security levels that are too old or too many; returns how many went."""

@@ -6,7 +6,7 @@ segment is sealed; when no row points into it any more it is renamed for its nex
 when enough are in stock). After a failed write or sync a segment is never touched again: a second
 sync may claim success for octets that are lost.
 
-Compaction of a mostly dead segment is not done: one long-waiting message keeps its segment.
+Messages that wait long in a mostly dead segment are moved out of it by `relevo.queue.compaction`.
 """
 
 from __future__ import annotations

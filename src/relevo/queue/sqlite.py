@@ -116,7 +116,7 @@ class SqliteStore:
             bounds = HistoryBounds(
                 options.history_max_age.total_seconds(), options.history_max_events
             )
-            self._keeper = Keeper(paths, disk, bounds)
+            self._keeper = Keeper(paths, disk, bounds, self._writer.generation)
 
     @property
     def is_suspended(self) -> bool:
