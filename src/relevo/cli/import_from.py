@@ -49,7 +49,7 @@ def chasquid(
     config = load_config(config_dir, overrides)
     site = Site(config, DirectoryWatcher(config).current)
     if apply:
-        make_queue(config.data_dir)
+        make_queue(config)
         found = take_over(directory, site, now=time.time())
         wake(config.data_dir)
     else:

@@ -98,12 +98,12 @@ def import_messages(
     A message that waits already is left as it is, and so is one that the history knows, unless
     --again is given. Exit code 1 when a file is no message; the others are imported.
     """
-    data_dir = load_config(config_dir, overrides).data_dir
+    config = load_config(config_dir, overrides)
     messages, problems = _read(folder)
-    make_queue(data_dir)
-    with Loader(data_dir) as loader:
+    make_queue(config)
+    with Loader(config.data_dir, inline_size=config.queue.inline_size) as loader:
         found = loader.load(messages, again=again)
-    wake(data_dir)
+    wake(config.data_dir)
     for identity, state in found.items():
         if state is not Loaded.ADDED:
             click.echo(f"{identity}: left out, {state.value}")
@@ -141,11 +141,11 @@ def repair(config_dir: Path, overrides: tuple[str, ...]) -> None:
     history knows that they ended. The damaged files are moved aside. A sound queue is only looked
     at. Exit code 3 when the content of a message is damaged or lost.
     """
-    data_dir = load_config(config_dir, overrides).data_dir
+    config = load_config(config_dir, overrides)
     now = time.time()
-    with kept_away(data_dir):
+    with kept_away(config):
         label = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        found = repair_queue(data_dir, now=now, label=label)
+        found = repair_queue(config.data_dir, now=now, label=label)
     click.echo("\n".join(_told(found)))
     losses = list(_losses(found))
     for loss in losses:

@@ -31,9 +31,9 @@ Every command has `--help` with examples. Options may stand before or behind arg
 to standard output, errors to standard error as one message that starts with `relevo:`. Where a
 command lists, `--json` prints the same for programs.
 
-`relevo serve`, `relevo queue`, `relevo backup`, `relevo import`, `relevo trace`, `relevo status` and
-`relevo reload` are run as root or as the user of the server; the others need the config directory
-only.
+`relevo serve`, `relevo queue`, `relevo backup`, `relevo import`, `relevo trace`, `relevo status`
+and `relevo reload` are run as root or as the user of the server; the others need the config
+directory only.
 
 ## Exit codes
 

@@ -22,6 +22,7 @@ from typing import Self
 import apsw
 
 from relevo.queue.disk import Disk
+from relevo.queue.generations import SpoolName
 
 _OLDEST_SQLITE = (3, 51, 3)
 _APPLICATION_ID = 0x52564C51  # "RVLQ"
@@ -165,11 +166,9 @@ def create_database(data_dir: Path, disk: Disk | None = None) -> None:
     disk = disk or Disk()
     paths = QueuePaths(data_dir)
     paths.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not paths.database.exists() and any(paths.spool.glob("*-*.*")):
-        raise SpoolWithoutDatabase(
-            f"{paths.database} is missing, but {paths.spool} holds messages: restore the database "
-            f"from a backup, or rebuild it with `relevo queue repair`"
-        )
+    is_there = paths.database.exists() and paths.database.stat().st_size
+    if not is_there and _has_messages(paths):
+        raise _without_database(paths, "missing")
     os.close(os.open(paths.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     # SQLite creates with the process's mode; the queue holds mail, so make the file ourselves.
     os.close(os.open(paths.database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -190,6 +189,17 @@ def damage(paths: QueuePaths, error: object) -> DatabaseDamaged:
     )
 
 
+def _has_messages(paths: QueuePaths) -> bool:
+    return any(paths.spool.glob("*-*.*"))
+
+
+def _without_database(paths: QueuePaths, what: str) -> SpoolWithoutDatabase:
+    return SpoolWithoutDatabase(
+        f"{paths.database} is {what}, but {paths.spool} holds messages: restore both from a "
+        f"backup, or rebuild the database with `relevo queue repair`"
+    )
+
+
 def _prepare(paths: QueuePaths, disk: Disk) -> None:
     connection = apsw.Connection(str(paths.database), vfs=disk.vfs)
     try:
@@ -201,6 +211,7 @@ def _prepare(paths: QueuePaths, disk: Disk) -> None:
         connection.pragma("synchronous", "FULL")
         _migrate(connection, paths)
         _check_tables(connection, paths)
+        _check_age(connection, paths)
     finally:
         connection.close()
 
@@ -211,6 +222,20 @@ def _check_tables(connection: apsw.Connection, paths: QueuePaths) -> None:
         for (verdict,) in connection.execute(f"PRAGMA quick_check('{table}')"):
             if verdict != "ok":
                 raise damage(paths, verdict)
+
+
+def _check_age(connection: apsw.Connection, paths: QueuePaths) -> None:
+    """No spool file may be of a generation that the database has not given out yet."""
+    row = connection.execute("SELECT generation FROM counter").fetchone()
+    known = row[0] if row is not None and isinstance(row[0], int) else 0
+    if newest_generation(paths.spool) > known:
+        raise _without_database(paths, "older than its spool (an old copy, or without its -wal)")
+
+
+def newest_generation(spool: Path) -> int:
+    """The highest in the names of its files; 0 where there are none."""
+    names = (SpoolName.parse(path.name) for path in spool.iterdir())
+    return max((name.generation for name in names if name is not None), default=0)
 
 
 def migrations() -> tuple[str, ...]:
@@ -228,6 +253,8 @@ def _migrate(connection: apsw.Connection, paths: QueuePaths) -> None:
         version = connection.pragma("user_version")
         if application not in {0, _APPLICATION_ID}:
             raise DatabaseError(f"{paths.database} is not a queue of relevo")
+        if version == 0 and _has_messages(paths):  # they would be swept as nobody's
+            raise _without_database(paths, "empty")
         if version > len(steps):
             raise SchemaTooNew(
                 f"{paths.database} has schema {version}, this release knows {len(steps)}: "

@@ -13,13 +13,21 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from relevo.queue.content import ContentDamaged
-from relevo.queue.database import DatabaseError, QueuePaths, Transaction, connect, create_database
+from relevo.queue.database import (
+    DatabaseError,
+    QueuePaths,
+    Transaction,
+    connect,
+    create_database,
+    newest_generation,
+)
 from relevo.queue.disk import Disk
 from relevo.queue.found_records import FoundRecord, find_records
 from relevo.queue.leases import content_of
@@ -89,21 +97,26 @@ def repair(data_dir: Path, *, now: float, label: str) -> Repaired:
         found = _rebuild(paths, new, now)
         found.moved_to = _exchange(paths, new, data_dir / f"queue-damaged-{label}")
     create_database(data_dir)
+    for path in (paths.database, paths.lock, paths.spool):
+        give_to_owner(path, data_dir)
     found.damaged = _unreadable(paths)
     return found
 
 
 def _is_sound(paths: QueuePaths) -> bool:
-    """Whether the whole database is readable, the history too."""
+    """Whether the whole database is readable, the history too, and belongs to the spool."""
     try:
         connection = connect(paths, Disk())
     except apsw.Error:
         return False
     try:
-        is_queue = connection.execute("SELECT count(*) FROM counter").fetchone() == (1,)
-        return is_queue and connection.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
+        row: Any = connection.execute("SELECT generation FROM counter").fetchone()
+        is_of_this_spool = row is not None and row[0] >= newest_generation(paths.spool)
+        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()
     except apsw.Error:
         return False
+    else:
+        return is_of_this_spool and verdict == ("ok",)
     finally:
         connection.close(True)
 
@@ -117,11 +130,14 @@ def _rebuild(paths: QueuePaths, new: QueuePaths, now: float) -> Repaired:
             salvaged = Salvaged()
             if paths.database.exists():
                 salvaged = salvage(paths.database, connection)
+            newest = newest_generation(paths.spool)
+            if salvaged.generation < newest:  # an old copy knows nothing of what has ended since
+                salvaged = replace(salvaged, has_all_messages=False, has_all_units=False)
             found.kept = salvaged.messages
             for record in find_records(paths.spool):
                 _consider(connection, record, found, salvaged, now)
             _leave_out(connection, found)
-            connection.execute(_RECOUNT, (salvaged.generation,))
+            connection.execute(_RECOUNT, (max(salvaged.generation, newest),))
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:
         connection.close()
@@ -193,7 +209,6 @@ def _exchange(paths: QueuePaths, new: QueuePaths, aside: Path) -> Path | None:
     for path in old[1:]:
         path.unlink()
     disk.sync_directory(paths.directory)
-    give_to_owner(new.database, paths.directory)
     new.database.replace(paths.database)
     disk.sync_directory(paths.directory)
     return aside if old else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,8 +167,9 @@ def test_a_rebuilt_queue_is_worked_on(tmp_path: Path) -> None:
         lambda path: overwrite(path, 0, b"\0" * path.stat().st_size),
         lambda path: path.write_bytes(b"text\n" * 1000),
         lambda path: path.write_bytes(path.read_bytes()[: 2 * PAGE]),
+        lambda path: path.write_bytes(b""),
     ],
-    ids=["header", "zeros", "text", "cut short"],
+    ids=["header", "zeros", "text", "cut short", "empty"],
 )
 def test_a_database_that_is_none_is_refused_and_rebuilt(
     tmp_path: Path, spoil: Callable[[Path], object]
@@ -184,6 +186,22 @@ def test_a_database_that_is_none_is_refused_and_rebuilt(
     assert found.moved_to == tmp_path / "queue-damaged-now"
     assert (found.moved_to / "queue.db").read_bytes() == damaged
     assert rebuild(tmp_path).is_sound
+
+
+def test_a_database_that_lost_its_wal_before_it_was_ever_copied_is_refused(tmp_path: Path) -> None:
+    one = message(OWN)
+
+    async def put() -> None:
+        async with opened(tmp_path / "data") as store:
+            await store.add(one, lease=False)
+            shutil.copytree(tmp_path / "data", tmp_path / "copy")
+
+    run(put())
+    for path in (tmp_path / "copy").glob("queue.db-*"):
+        path.unlink()
+    with pytest.raises(DatabaseError, match="relevo queue repair"):
+        create_database(tmp_path / "copy")
+    assert rebuild(tmp_path / "copy").rebuilt == [one.id]
 
 
 @pytest.mark.parametrize("table", ["message", "unit"])
