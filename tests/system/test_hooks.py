@@ -369,3 +369,15 @@ def test_run_as_another_user(start_relevo: RelevoFactory) -> None:
         return
     assert reply.code == 250
     assert b"X-User: nobody" in delivered(server, "user@d1.test")[0]
+
+
+def test_one_transaction_asks_about_an_address_once_even_without_a_cache(
+    start_relevo: RelevoFactory,
+) -> None:
+    server = start_relevo(settings={"hooks.cache_ttl": "0s", "hooks.negative_ttl": "0s"})
+    asked = server.config.path / "asked"
+    hook(server, "alias-resolve", f'echo "$1" >> {asked}; case "$1" in new@*) echo user;; esac')
+    assert send(server, "new@d1.test").code == 250
+    assert asked.read_text().split() == ["new@d1.test", "user@d1.test"]
+    assert send(server, "new@d1.test").code == 250
+    assert asked.read_text().split() == ["new@d1.test", "user@d1.test"] * 2

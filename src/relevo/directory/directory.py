@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never, cast
 
+from relevo.directory.asked_once import AskedOnce
 from relevo.directory.domains import LOCALHOST
 from relevo.directory.explanation import Explanation, explain
 from relevo.directory.resolution import (
@@ -98,9 +99,15 @@ class Directory:
             found = self._answer_now(asking, address, self._existences)
         return found
 
-    async def exists(self, address: Address) -> Existence | UnknownNow:
+    def asked_once(self) -> AliasHooks | None:
+        """The alias hooks for one transaction, for `exists` and `expand`; None: there are none."""
+        return None if self._hooks is None else AskedOnce(self._hooks)
+
+    async def exists(
+        self, address: Address, hooks: AliasHooks | None = None
+    ) -> Existence | UnknownNow:
         try:
-            return await self._answer(self._resolution.existence(address))
+            return await self._answer(self._resolution.existence(address), hooks)
         except AliasHookFailed as error:
             return UnknownNow(str(error))
 
@@ -124,9 +131,9 @@ class Directory:
             found = self._answer_now(asking, address, self._expansions)
         return found
 
-    async def expand(self, address: Address) -> tuple[Target, ...]:
+    async def expand(self, address: Address, hooks: AliasHooks | None = None) -> tuple[Target, ...]:
         try:
-            return await self._answer(self._resolution.expansion(address))
+            return await self._answer(self._resolution.expansion(address), hooks)
         except AliasHookFailed as error:
             raise ExpansionFailed(f"aliases of {address.plain}: {error}") from error
 
@@ -193,23 +200,26 @@ class Directory:
         asking.close()
         return None
 
-    async def _answer(self, asking: Generator[Question, Reply, Answer]) -> Answer:
+    async def _answer(
+        self, asking: Generator[Question, Reply, Answer], hooks: AliasHooks | None
+    ) -> Answer:
         try:
             question = next(asking)
             while True:
-                question = asking.send(await self._reply(question))
+                question = asking.send(await self._reply(question, hooks))
         except StopIteration as stop:
             answer: Answer = stop.value
             return answer
 
-    async def _reply(self, question: Question) -> Reply:
+    async def _reply(self, question: Question, hooks: AliasHooks | None = None) -> Reply:
+        hooks = hooks or self._hooks
         match question.asked:
             case Asked.RESOLVE_HOOK:
-                assert self._hooks is not None
-                return await self._hooks.resolve(question.address)
+                assert hooks is not None
+                return await hooks.resolve(question.address)
             case Asked.EXISTS_HOOK:
-                assert self._hooks is not None
-                return await self._hooks.exists(question.address)
+                assert hooks is not None
+                return await hooks.exists(question.address)
             case Asked.USERS:
                 assert self._users is not None
                 return await self._users.knows(question.address)

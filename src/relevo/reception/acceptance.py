@@ -34,7 +34,7 @@ from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from relevo.config import Config
-    from relevo.directory import Directory, Target
+    from relevo.directory import AliasHooks, Directory, Target
     from relevo.journal import Event, HookVerdict
     from relevo.mailauth import SpfResult
     from relevo.queue.store import MessageId
@@ -116,12 +116,16 @@ def expand_now(
 
 
 async def expand(
-    recipients: list[AcceptedRecipient], directory: Directory, limit: int
+    recipients: list[AcceptedRecipient],
+    directory: Directory,
+    limit: int,
+    hooks: AliasHooks | None = None,
 ) -> Expansion:
     """Final targets of all recipients, asking whom it takes. Raises MessageRefused."""
     expansion: Expansion = []
     found = await asyncio.gather(
-        *(directory.expand(recipient.address) for recipient in recipients), return_exceptions=True
+        *(directory.expand(recipient.address, hooks) for recipient in recipients),
+        return_exceptions=True,
     )
     for recipient, targets in zip(recipients, found, strict=True):
         if isinstance(targets, ExpansionFailed):

@@ -161,7 +161,11 @@ class Dialogue:
         return self._on_existence(existence, address, event.parameters)
 
     async def _ask_existence(self, address: Address, parameters: events.RcptParameters) -> None:
-        existence = await self._services.directory().exists(address)
+        transaction, directory = self._transaction, self._services.directory()
+        if transaction is None:
+            return
+        transaction.alias_hooks = transaction.alias_hooks or directory.asked_once()
+        existence = await directory.exists(address, transaction.alias_hooks)
         if self._transaction is not None:  # else the client is gone
             self._on_existence(existence, address, parameters)
 
@@ -246,7 +250,8 @@ class Dialogue:
         arrival = self._arrival()
         try:
             if expansion is None:
-                expansion = await expand(transaction.recipients, directory, limit)
+                hooks = transaction.alias_hooks or directory.asked_once()
+                expansion = await expand(transaction.recipients, directory, limit, hooks)
             hooked = Hooked(traced_start(transaction, message, arrival), expansion)
             if programs:
                 hooked = await ask_hooks(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from relevo.value import dataclass
 
 if TYPE_CHECKING:
+    from relevo.directory import AliasHooks
     from relevo.mail import Address
     from relevo.mailauth import SpfResult
     from relevo.reception.arriving import ArrivingMessage
@@ -34,6 +35,7 @@ class Transaction:
     parameters: MailParameters
     recipients: list[AcceptedRecipient] = field(default_factory=list)
     message: ArrivingMessage | None = None
+    alias_hooks: AliasHooks | None = None  # remembers what they said in this transaction
     spf: SpfResult | None = None  # None: not asked
 
     def drop(self) -> None:

@@ -13,7 +13,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from relevo.hooks.contract import Stage
 from relevo.hooks.host import PoolSockets, encode_settings, start_host
+from relevo.hooks.programs import Form, Programs
 from relevo.hooks.settings import pool_settings
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class HookHost:
         self.restarts = -1
         self.start_at = 0.0  # when to start the next one, if there is none
         self.start()
+        _report_hooks(config)
 
     def start(self) -> None:
         """Start the host."""
@@ -78,6 +81,20 @@ class HookHost:
             _ended_within(self.pid, 1.0)
         self.pid = 0
         self.sockets.close()
+
+
+def _report_hooks(config: Config) -> None:
+    """Say once which hooks there are, and that an alias-exists counts."""
+    programs = Programs(config)
+    found = {stage: programs.of(stage) for stage in Stage if stage.is_run}
+    for stage, hooks in found.items():
+        if hooks:
+            logger.info("%s: %s", stage.value, ", ".join(hook.name for hook in hooks))
+    if any(hook.form is Form.V1 for hook in found[Stage.ALIAS_EXISTS]):
+        logger.warning(
+            "hooks/alias-exists is in use and decides at RCPT which unknown addresses exist; "
+            "chasquid has ignored it since 1.9: remove it if it is a leftover"
+        )
 
 
 def _ended_within(pid: int, seconds: float) -> bool:

@@ -20,7 +20,13 @@ from relevo.directory import (
 from relevo.directory.explanation import Branch
 from relevo.mail import Address
 
-ALIASES = "in.fo: user, list\nlist: x@r.test, y@r.test\npipe: | cmd a\nloop: loop\nvia: v@r.test via m1/m2\n"
+ALIASES = """\
+in.fo: user, list
+list: x@r.test, y@r.test
+pipe: | cmd a
+loop: loop
+via: v@r.test via m1/m2
+"""
 USERS = 'users: { key: "user" value: { plain: { password: "secret" } } }\n'
 
 
