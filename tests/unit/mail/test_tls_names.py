@@ -45,6 +45,8 @@ def test_every_suite_that_a_server_offers_has_the_name_openssl_gives_it() -> Non
         ["openssl", "ciphers", "-stdname", "ALL"], capture_output=True, text=True, check=True
     ).stdout
     names = {line.split()[2]: line.split()[0] for line in listing.splitlines()}
-    offered = [cipher["name"] for cipher in ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).get_ciphers()]
+    suites = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).get_ciphers()
+    # Pre-shared keys and SRP have no certificate: no mail server offers them.
+    offered = [s["name"] for s in suites if not {"PSK", "SRP"} & set(s["name"].split("-"))]
     assert len(offered) > 5
     assert {name: iana_cipher_name(name) for name in offered} == {n: names[n] for n in offered}
