@@ -158,6 +158,8 @@ def _told(found: Repaired) -> list[str]:
     if found.is_sound:
         return ["the database is sound: nothing was changed"]
     lines = [f"{count(found.kept, 'message')} kept as the database had them"]
+    if found.moved_to is None:
+        lines = ["there was no database: small messages, which stand in it alone, are gone"]
     if found.rebuilt:
         number = count(len(found.rebuilt), "message")
         lines.append(f"{number} rebuilt from files: {_named(found.rebuilt)}")

@@ -138,6 +138,7 @@ def test_a_queue_without_database_is_rebuilt(run: Run, site: ConfigDir, old: New
     assert outcome.code == 0
     assert f"1 message rebuilt from files: {old.id}" in outcome.out
     assert "may be delivered again" in outcome.out
+    assert outcome.out.startswith("there was no database: ")
     assert waiting(site) == {old.id}
 
 
