@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from harness.archives import unpack
 from harness.config_dir import ConfigDir, relevo_config
 from harness.processes import Reaper
 from harness.server import RelevoServer
@@ -44,7 +45,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> ConfigDir:
     long = {"history.max_age": "3650d", "queue.give_up_after": "3650d"}
     config = relevo_config(tmp_path / "site", settings=long)
     with tarfile.open(request.param) as archive:
-        archive.extractall(config.path, filter="data")
+        unpack(archive, config.path)
     return config
 
 
