@@ -24,6 +24,9 @@ from relevo.config import (
     load,
 )
 from relevo.directory import Directory, DirectoryErrors, DirectoryWatcher
+from relevo.hooks.contract import Stage
+from relevo.hooks.programs import Programs
+from relevo.hooks.soundness import find_fault
 from relevo.queue import DatabaseError
 from relevo.queue.database import check_library
 
@@ -54,9 +57,9 @@ class _Findings:
 def check(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
     """Look for mistakes in a config directory.
 
-    Reads the configuration, users, aliases, certificates and keys, and asks no other machine. Each
-    finding is a line `file:line: text`. Exit code 3 when an error would keep the server from
-    starting; warnings alone are 0.
+    Reads the configuration, users, aliases, certificates and keys, looks at hooks without calling
+    them, and asks no other machine. Each finding is a line `file:line: text`. Exit code 3 when an
+    error would keep the server from starting; warnings alone are 0.
     """
     findings = _examine(config_dir, overrides)
     if as_json:
@@ -74,7 +77,7 @@ def _examine(config_dir: Path, overrides: tuple[str, ...]) -> _Findings:
         config = load(config_dir, overrides)
     except ConfigErrors as error:
         return _Findings((*error.problems, *library))
-    problems = [*config.warnings, *check_local(config), *library]
+    problems = [*config.warnings, *check_local(config), *_hooks(config), *library]
     try:
         directory = DirectoryWatcher(config).current
     except DirectoryErrors as error:
@@ -86,12 +89,29 @@ def _examine(config_dir: Path, overrides: tuple[str, ...]) -> _Findings:
             if one.line or str(one.path) not in named
         ]
         return _Findings(tuple(problems), config)
+    problems += _aliases(directory)
     if directory.postmaster() is None:
         text = "nobody gets the mail for postmaster, which RFC 5321 §4.5.1 demands"
         hint = "set `postmaster`, or add an alias `postmaster` to the first domain"
         file = config.source[0]
         problems.append(Problem(file, 0, "postmaster", text, hint, Severity.WARNING))
     return _Findings(tuple(problems), config, directory)
+
+
+def _hooks(config: Config) -> Iterator[Problem]:
+    programs = Programs(config)
+    for stage in Stage:
+        if stage.is_run:
+            for program in programs.of(stage):
+                if fault := find_fault(config, program):
+                    text = f"the {stage.value} hook cannot be run: {fault}"
+                    yield Problem(program.file.path, 0, "", text, severity=Severity.WARNING)
+
+
+def _aliases(directory: Directory) -> Iterator[Problem]:
+    for folder, address, error in directory.broken_aliases():
+        text = f"mail for {address.plain} is answered 451: {error}"
+        yield Problem(str(folder / "aliases"), 0, "", text, severity=Severity.WARNING)
 
 
 def _library() -> Iterator[Problem]:

@@ -47,7 +47,8 @@ def explain(address: str, as_json: bool, config_dir: Path, overrides: tuple[str,
         hooks = ProgramAliasHooks(Caller(config, sockets))
         directory = DirectoryWatcher(config, hooks=hooks).current
         if not directory.is_local(parsed.domain):
-            click.echo(f"{parsed.domain} is no domain of ours: only users may send there")
+            who = "only users who have logged in may send there"
+            click.echo(f"{parsed.domain} is no domain of ours: {who}")
             return
         try:
             found = directory.normalize_recipient(parsed.local, parsed.domain)
@@ -59,7 +60,7 @@ def explain(address: str, as_json: bool, config_dir: Path, overrides: tuple[str,
         click.echo(json.dumps(_plain(explanation), indent=2, ensure_ascii=False))
     else:
         click.echo("\n".join(_lines(explanation)))
-    if explanation.existence is not Existence.FOUND:
+    if explanation.existence is not Existence.FOUND or _has_problem(explanation.tree):
         sys.exit(EXIT_NO)
 
 
@@ -72,6 +73,8 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     if explanation.existence is Existence.FOUND:
         yield "  the message goes to:"
         yield from _branch_lines(explanation.tree, "    ")
+        if _has_problem(explanation.tree):
+            yield "  a message for it is answered 451 until the PROBLEM is mended"
 
 
 def _answer(existence: Existence | UnknownNow) -> str:
@@ -100,6 +103,10 @@ def _branch_lines(branch: Branch, indent: str) -> Iterator[str]:
         yield f"{indent}  PROBLEM: {branch.problem}"
     for below in branch.below:
         yield from _branch_lines(below, indent + "  ")
+
+
+def _has_problem(branch: Branch) -> bool:
+    return bool(branch.problem) or any(_has_problem(below) for below in branch.below)
 
 
 def _plain(explanation: Explanation) -> dict[str, object]:

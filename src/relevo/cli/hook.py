@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,6 +15,7 @@ from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_con
 from relevo.hooks.alone import own_host
 from relevo.hooks.contract import Stage
 from relevo.hooks.programs import Program, Programs
+from relevo.hooks.soundness import find_fault
 
 if TYPE_CHECKING:
     from relevo.config import Config
@@ -79,19 +79,8 @@ def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> 
         "timeout_s": program.timeout_s,
         "on_error": program.on_error.value,
         "run_as": program.run_as,
-        "problem": _problem(config, program),
+        "problem": find_fault(config, program),
     }
-
-
-def _problem(config: Config, program: Program) -> str:
-    file = program.file
-    if file.problem:
-        return file.problem
-    if not os.access(file.path, os.X_OK):
-        return "it has no run bit"
-    if file.is_writable_by_others and config.hooks.writable_by_others == "refuse":
-        return "others may write to it; chmod o-w"
-    return ""
 
 
 @hook.command(

@@ -17,7 +17,7 @@ COMMANDS = {
     "config": ("relevo.cli.config", "config", "Show the configuration in force."),
     "user": ("relevo.cli.user", "user", "Add, remove, list and verify users."),
     "alias": ("relevo.cli.alias", "alias", "List aliases, and say where an address goes."),
-    "explain": ("relevo.cli.explain", "explain", "Why an address goes where it goes."),
+    "explain": ("relevo.cli.explain", "explain", "Why mail for an address goes where it goes."),
     "hook": ("relevo.cli.hook", "hook", "List hooks, and try one."),
     "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry or drop them."),
     "trace": ("relevo.cli.trace", "trace", "What happened to a message or an address."),
@@ -76,4 +76,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="relevo", message="%(prog)s %(version)s")
 def main() -> None:
-    """relevo: a mail server that is programmed at every stage."""
+    """relevo, a mail server for your own domains.
+
+    `relevo demo` tries it out. Each command has a --help with examples; the manual is in docs/.
+    """

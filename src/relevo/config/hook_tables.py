@@ -20,7 +20,7 @@ def read_hook_tables(reading: Reading, lines: dict[Path, int], raw: Any) -> None
     """Add every declared hook to `reading`, or what is wrong with it."""
     line = lines[HOOK_TABLE,]
     if not isinstance(raw, list) or not all(isinstance(table, dict) for table in raw):
-        text = f"{HOOK_TABLE} is an array of tables"
+        text = "not an array of tables"
         reading.problem(line, HOOK_TABLE, text, f"write [[{HOOK_TABLE}]] above its keys")
         return
     if len(raw) > MAX_HOOKS:

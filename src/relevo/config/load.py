@@ -78,7 +78,9 @@ def load(
 def _read_files(config_dir: Path) -> list[Reading]:
     """What the files say, at least one; raises ConfigErrors when there is nothing to read."""
     if not config_dir.is_dir():
-        raise ConfigErrors([Problem(str(config_dir), 0, "", "there is no such config directory")])
+        text = "there is no such config directory"
+        hint = "-C, or RELEVO_CONFIG_DIR, names another"
+        raise ConfigErrors([Problem(str(config_dir), 0, "", text, hint)])
     chasquid, relevo = config_dir / CHASQUID_CONF, config_dir / RELEVO_TOML
     readings = [
         _read_file(chasquid, lambda data: read_chasquid_conf(data, str(chasquid), config_dir)),

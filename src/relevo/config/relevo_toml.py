@@ -33,7 +33,9 @@ def read_relevo_toml(data: bytes, file: str) -> Reading:
         place = _PLACE.search(str(error))
         last = document.count("\n") + 1
         line = int(place[1]) if place and place[1] else last
-        reading.problem(line, "", f"not TOML: {_PLACE.sub('', str(error))}")
+        text = _PLACE.sub("", str(error))
+        hint = "is the closing quote missing?" if text == "Illegal character '\\n'" else ""
+        reading.problem(line, "", f"not TOML: {text}", hint)
         return reading
     except (ValueError, RecursionError):  # raised by tomllib too, though it does not say so
         reading.problem(0, "", "not TOML: a number is too long, or arrays are nested too deep")

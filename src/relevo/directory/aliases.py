@@ -124,4 +124,5 @@ def _parse_target_address(text: str, domain: str) -> Address:
             raise InvalidTargets(f"target {text!r}: not an address")
         return normalize_local_address(address)
     except InvalidAddress as error:
-        raise InvalidTargets(f"target {text!r}: {error}") from error
+        hint = "; a command must be the only target of its alias" if text.startswith("|") else ""
+        raise InvalidTargets(f"target {text!r}: {error}{hint}") from error

@@ -31,7 +31,7 @@ from relevo.mail.address import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
     from typing import TypeVar
 
@@ -148,6 +148,16 @@ class Directory:
         """
         address = Address(local, normalize_domain(domain))
         return normalize_local_address(address) if self.is_local(address.domain) else address
+
+    def broken_aliases(self) -> Iterator[tuple[Path, Address, ExpansionFailed]]:
+        """Aliases whose mail can never be taken, with the folder of their domain: loops."""
+        for domain, files in self._files.items():
+            for name in files.aliases:
+                address = Address(name, domain)
+                try:
+                    self.expand_now(address)
+                except ExpansionFailed as error:
+                    yield files.folder, address, error
 
     def postmaster(self) -> Address | None:
         """The configured address, else postmaster@ our first domain if that may go anywhere."""

@@ -76,6 +76,36 @@ def test_a_missing_delivery_agent_is_a_warning_at_its_line(run: Run, site: Confi
     assert f"{path}:{len(lines)}: warning: delivery.mda_command: " in outcome.out
 
 
+def test_a_loop_of_aliases_is_a_warning(run: Run, site: ConfigDir) -> None:
+    site.write_aliases("d1.test", "postmaster: user\na: b\nb: a\n*: user\n")
+    outcome = run("check")
+    assert outcome.code == 0
+    place = f"{site.path}/domains/d1.test/aliases: warning: mail for a@d1.test is answered 451: "
+    assert f"{place}aliases form a loop: a@d1.test -> b@d1.test -> a@d1.test\n" in outcome.out
+    assert last_line(outcome.out).startswith("0 errors, 2 warnings; ")
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "fault"),
+    [
+        pytest.param(0o644, "#!/bin/sh\n", "it has no run bit", id="mode"),
+        pytest.param(0o755, "exit 0\n", "it is a script whose first line is not #!", id="no-#!"),
+        pytest.param(0o755, "#!/no/such/sh\n", "/no/such/sh is not there", id="interpreter"),
+    ],
+)
+def test_a_hook_that_cannot_run_is_a_warning(
+    run: Run, site: ConfigDir, mode: int, text: str, fault: str
+) -> None:
+    path = site.path / "hooks" / "post-data"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    outcome = run("check")
+    assert outcome.code == 0
+    assert f"{path}: warning: the post-data hook cannot be run: " in outcome.out
+    assert fault in outcome.out
+
+
 def test_a_library_that_damages_queues_is_an_error(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,8 @@ def test_an_error_is_one_line_on_stderr() -> None:
     outcome = invoke(["config", "show", "-C", "/nonexistent"])
     assert outcome.code == EXIT_CONFIG
     assert outcome.out == ""
-    assert outcome.err == "relevo: /nonexistent: there is no such config directory\n"
+    text = "there is no such config directory (-C, or RELEVO_CONFIG_DIR, names another)"
+    assert outcome.err == f"relevo: /nonexistent: {text}\n"
 
 
 def test_a_fault_of_our_own_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,11 @@ def test_errors_name_line_and_key(text: str, line: int, key: str, part: str) -> 
     assert part in problem.text
 
 
+def test_a_text_without_its_end_is_told_from_other_syntax_errors() -> None:
+    (problem,) = read('hostname = "mx.d1.test\nserver.workers = 1\n').problems
+    assert (problem.line, problem.hint) == (1, "is the closing quote missing?")
+
+
 def test_a_file_that_is_not_utf_8_is_named_with_its_line() -> None:
     (problem,) = read_relevo_toml(b'a = 1\nb = "\xff"', "relevo.toml").problems
     assert (problem.line, problem.text) == (2, "the file is not UTF-8")

@@ -74,7 +74,7 @@ def test_right_hand_side(text: str, targets: tuple[Target, ...]) -> None:
         pytest.param("a: b c", "'b c'", id="inner blank"),
         pytest.param("a: b via x//y", "empty server name", id="empty server"),
         pytest.param("a: b # c", "'b # c'", id="comment behind text"),
-        pytest.param("a: x, |cmd y", "'|cmd y'", id="blank in a later pipe"),
+        pytest.param("a: x, |cmd y", "must be the only target", id="blank in a later pipe"),
         pytest.param("a: b@", "'b@'", id="no domain"),
         pytest.param("a: @d1.test", "'@d1.test'", id="no user"),
         pytest.param("a: b@-x-.test", "'b@-x-.test'", id="no domain name"),

@@ -1,0 +1,52 @@
+"""Why a hook would fail at every call, found without calling it.
+
+For `relevo check` and `relevo hook list`. What is found here is told to the operator only; the
+server finds out by trying, so that an edit counts at once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relevo.config import Config
+    from relevo.hooks.programs import Program
+
+_FIRST_LINE = 256  # octets that the kernel reads of a script's first line
+
+
+def find_fault(config: Config, program: Program) -> str:
+    """What is wrong with the program, "" when nothing was found."""
+    file = program.file
+    if file.problem:
+        return file.problem
+    if not os.access(file.path, os.X_OK):
+        return "it has no run bit (chmod +x)"
+    if file.is_writable_by_others and config.hooks.writable_by_others == "refuse":
+        return "others may write to it (chmod o-w)"
+    return _fault_of_script(file.path)
+
+
+def _fault_of_script(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(_FIRST_LINE)
+    except OSError:
+        return ""  # a program may be run without being readable
+    if not start.startswith(b"#!"):
+        return "it is a script whose first line is not #!" if _is_text(start) else ""
+    line = start[2:].partition(b"\n")[0]
+    if line.endswith(b"\r"):
+        return "its lines end in CRLF"  # the CR would be part of the interpreter's name
+    words = line.split()
+    if not words:
+        return "nothing follows #! in its first line"
+    interpreter = os.fsdecode(words[0])
+    return "" if Path(interpreter).exists() else f"its interpreter {interpreter} is not there"
+
+
+def _is_text(start: bytes) -> bool:
+    """Programs that are no scripts have zero octets early; an empty file is an empty script."""
+    return b"\0" not in start
