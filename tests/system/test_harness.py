@@ -42,9 +42,9 @@ def test_a_skip_for_another_reason_than_a_missing_package_fails(
         "import pytest\npytest.importorskip('no_such_module')\n"
     )
     options = ("-p", "no:cacheprovider", "-p", "conftest", "-c", str(root / "pyproject.toml"))
+    pytest_here = ("env", "-u", "CI", sys.executable, "-m", "pytest")
     process = reaper.start(
-        ["env", "-u", "CI", sys.executable, "-m", "pytest", "--continue-on-collection-errors"]
-        + [*options, tmp_path],
+        [*pytest_here, "--continue-on-collection-errors", *options, tmp_path],
         log=tmp_path / "log",
         cwd=root,
     )
