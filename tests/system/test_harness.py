@@ -14,10 +14,13 @@ from harness.waiting import wait_for
 
 ESCAPES = """
 import os, time
+done, tell = os.pipe()
 if os.fork() == 0:
     os.setsid()
     print("escaped", os.getpid(), flush=True)
+    os.write(tell, b"x")
     time.sleep(600)
+os.read(done, 1)
 """
 
 
