@@ -5,7 +5,8 @@ is always clean. Its loop waits for signals, for workers, and for questions on t
 
 Order at start: configuration → hook host started → data directory locked → listeners opened →
 privileges dropped, if started as root → directory and certificates validated → database made,
-what chasquid left taken over, stale leases released → workers forked → `listeners.json` written once all are ready.
+what chasquid left taken over, stale leases released → workers forked → `listeners.json` written
+once all are ready.
 """
 
 from __future__ import annotations
