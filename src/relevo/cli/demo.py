@@ -47,9 +47,15 @@ _OPTIONS = {
     show_default=True,
     help="Folder for everything that it writes.",
 )
-@click.option("--smtp-port", type=_PORT, help="Port for mail from outside; 2525 if not given.")
-@click.option("--submission-port", type=_PORT, help="Port for users; 5587 if not given.")
-@click.option("--submission-tls-port", type=_PORT, help="The same by TLS; 4465 if not given.")
+@click.option(
+    "--smtp-port", type=_PORT, metavar="PORT", help="Port for mail from outside; 2525 if not given."
+)
+@click.option(
+    "--submission-port", type=_PORT, metavar="PORT", help="Port for users; 5587 if not given."
+)
+@click.option(
+    "--submission-tls-port", type=_PORT, metavar="PORT", help="The same by TLS; 4465 if not given."
+)
 @set_option
 def demo(
     folder: Path,

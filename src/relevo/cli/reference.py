@@ -27,7 +27,7 @@ _INTRODUCTION = """\
 
 <!-- Made by `python -m relevo.cli.reference .`; edit src/relevo/cli/ instead. -->
 
-Every command has `--help` with examples. Options may stand before or behind arguments. Results go
+Every command has `--help`, with examples. Options may stand before or behind arguments. Results go
 to standard output, errors to standard error as one message that starts with `relevo:`. Where a
 command lists, `--json` prints the same for programs.
 
@@ -89,6 +89,8 @@ def _section(name: str, command: click.Command) -> Iterator[str]:
     if isinstance(command, Command) and command.examples:
         yield from ("```sh", *command.examples, "```", "")
     options = [one for one in command.params if isinstance(one, click.Option)]
+    if not options:
+        return
     yield "| option | meaning |"
     yield "|---|---|"
     for option in options:

@@ -35,3 +35,17 @@ def test_without_examples_there_is_no_heading() -> None:
 
 def test_commands_are_listed_as_they_were_defined() -> None:
     assert tool.list_commands(click.Context(tool)) == ["zeta", "alpha"]
+
+
+def test_a_group_shows_the_first_sentence_of_each_command_whole() -> None:
+    @tool.command()
+    def wordy() -> None:
+        """Do what takes a long line to say, a line that is longer than a terminal is wide.
+
+        More of it.
+        """
+
+    out = " ".join(CliRunner().invoke(tool, ["--help"]).output.split())
+    assert "a line that is longer than a terminal is wide." in out
+    assert "More of it" not in out
+    del tool.commands[wordy.name or ""]

@@ -143,4 +143,6 @@ def schemas() -> dict[str, Any]:
         AliasExistsVerdict,
     )
     _, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    for schema in components.values():
+        schema["description"] = " ".join(schema["description"].split())
     return dict(components)
