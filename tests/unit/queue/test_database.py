@@ -73,6 +73,14 @@ def test_foreign_database_is_refused(tmp_path: Path) -> None:
         create_database(tmp_path)
 
 
+def test_a_database_older_than_its_spool_is_not_begun_with(tmp_path: Path) -> None:
+    """Put back alone from a backup, it would take newer messages for nobody's."""
+    create_database(tmp_path)
+    (tmp_path / "spool" / "41-7.msg").write_bytes(b"mail")
+    with pytest.raises(SpoolWithoutDatabase, match="older than its spool"):
+        create_database(tmp_path)
+
+
 def test_spool_without_its_database_is_not_thrown_away(tmp_path: Path) -> None:
     create_database(tmp_path)
     (tmp_path / "spool" / "3-1.msg").write_bytes(b"mail")
