@@ -8,6 +8,7 @@ file is sealed (footer, fsync of file and directory) in a pool thread when the m
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,6 +23,8 @@ from relevo.queue.disk import Disk
 from relevo.queue.generations import OWN_FILE, Generation, SpoolName
 from relevo.queue.records import Footer
 from relevo.queue.store import Content, StoreFailed
+
+_log = logging.getLogger(__name__)
 
 _DRAINED = 256 * 1024
 _WAIT = 60.0  # seconds a reader waits for octets still on their way to the disk
@@ -87,7 +90,11 @@ class Spool:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            try:
+                job()
+            except Exception:  # noqa: BLE001 (task border: without the thread nothing arrives)
+                self.on_failure()
+                _log.exception("spool: a file of %s", self.directory)
             del job  # or an idle thread would keep the last writer alive
 
 

@@ -53,6 +53,10 @@ class FaultyDisk(Disk):
         self._may_fail("sync_directory")
         super().sync_directory(path)
 
+    def unlink(self, path: Path) -> None:
+        self._may_fail("unlink")
+        super().unlink(path)
+
     def free_share(self, path: Path) -> float:
         self._may_fail("free_share")
         return self.free

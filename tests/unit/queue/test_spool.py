@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import tracemalloc
 from collections.abc import Sequence
@@ -105,6 +106,26 @@ def test_forgotten_file_is_removed(tmp_path: Path) -> None:
             del writer, content
             gc.collect()
             await until(lambda: not files(tmp_path))
+
+    run(check())
+
+
+def test_messages_arrive_after_a_file_could_not_be_removed(tmp_path: Path) -> None:
+    async def check() -> None:
+        disk = FaultyDisk()
+        async with opened(tmp_path, disk=disk) as store:
+            writer = store.spool()
+            writer.write(BLOCK)
+            await until(lambda: bool(files(tmp_path)))
+            disk.failing = {"unlink": broken(errno.EROFS)}
+            del writer  # forgotten: the last resort fails
+            gc.collect()
+            await until(lambda: disk.calls["unlink"] > 0)
+            disk.failing.clear()
+            writer = store.spool()
+            writer.write(BLOCK)
+            await until(lambda: not writer.pending)
+            await store.add(message(writer.finish(b"H: x\r\n\r\n")), lease=False)
 
     run(check())
 
