@@ -98,6 +98,9 @@ class Keeper:
                 # The writers meet a broken disk by themselves; here the next round tries again.
                 _log.warning("queue: upkeep of %s failed: %s", self._paths.database, error)
                 wait = _IDLE_WAIT
+            except Exception:  # noqa: BLE001 (task border: without the thread the WAL only grows)
+                _log.exception("upkeep of the queue failed")
+                wait = _IDLE_WAIT
 
     def _checkpoint(self) -> bool:
         """Copy the WAL if it is long; returns whether it grew since the last look."""

@@ -7,6 +7,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
+from relevo.queue import checkpoints
 from relevo.queue.reading import open_reader
 from unit.queue.samples import (
     SMALL,
@@ -44,6 +47,28 @@ def test_wal_stays_bounded_with_checkpoints_and_grows_without(tmp_path: Path) ->
     unbounded = run(turnover(tmp_path / "two", checkpoints=False, lives=3000))
     assert unbounded > 20 * MIB
     assert bounded < unbounded / 2
+
+
+def test_upkeep_goes_on_after_an_unexpected_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def fail_once(*_: object) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ValueError("a row that nobody thought of")
+        return 0
+
+    monkeypatch.setattr(checkpoints, "sweep", fail_once)
+    monkeypatch.setattr(checkpoints, "_SWEEP_EVERY", 0.0)
+
+    async def check() -> None:
+        async with opened(tmp_path, checkpoints=True):
+            await until(lambda: calls > 1)
+
+    run(check())
 
 
 def test_history_is_pruned_by_count_while_the_server_runs(tmp_path: Path) -> None:
