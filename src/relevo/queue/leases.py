@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import apsw
+import msgspec
 
 from relevo.queue.content import StoredContent, file_content, segment_content
 from relevo.queue.generations import OWN_FILE, SEGMENT, SpoolName
 from relevo.queue.records import decode_envelope, decode_recipients
 from relevo.queue.spool import SpooledContent
 from relevo.queue.store import Content, MemoryContent, MessageId, StoreFailed, Unit
+
+_log = logging.getLogger(__name__)
 
 _NEXT_DUE = "SELECT due FROM unit WHERE owner IS NULL ORDER BY due LIMIT 1"
 _COUNT = "SELECT messages FROM counter"
@@ -88,12 +93,32 @@ def key_of(row: object) -> tuple[str, int]:
 
 
 def unit_of(row: LeasedRow, spool: Path) -> Unit:
-    """The value of a leased row; large content is opened when it is read."""
+    """The value of a leased row; large content is opened when it is read.
+
+    Raises StoreFailed for a row that makes no sense.
+    """
     content = content_of(row.content, row.file, row.start, row.size, spool)
+    try:
+        envelope, recipients = decode_envelope(row.envelope), decode_recipients(row.recipients)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise StoreFailed(f"unreadable: {error}") from error
     return Unit(
         MessageId(row.message), row.route, row.number, row.created, row.attempts,
-        decode_envelope(row.envelope), decode_recipients(row.recipients), content,
+        envelope, recipients, content,
     )  # fmt: skip
+
+
+def units_of(rows: Iterable[LeasedRow], spool: Path) -> tuple[Unit, ...]:
+    """The values of leased rows. One that makes no sense is logged and left out: it stays leased,
+    so that it neither keeps the others waiting nor is leased again and again.
+    """
+    units: list[Unit] = []
+    for row in rows:
+        try:
+            units.append(unit_of(row, spool))
+        except StoreFailed as error:
+            _log.error("%s: unit %d is held: %s", row.message, row.number, error)
+    return tuple(units)
 
 
 def content_of(

@@ -209,6 +209,6 @@ class Store(Protocol):
 
     async def next_due(self) -> float | None: ...
     async def waiting(self) -> int:
-        """Messages in the queue (cached, at most a second old)."""
+        """Messages in the queue (cached, at most a second old; older while the store fails)."""
 
     async def close(self) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import resource
 from dataclasses import replace
@@ -12,7 +13,8 @@ import apsw
 import pytest
 
 from relevo.queue import writer
-from relevo.queue.database import QueuePaths, Turn
+from relevo.queue.database import QueuePaths, Turn, connect
+from relevo.queue.disk import Disk
 from relevo.queue.sqlite import SqliteStore
 from relevo.queue.store import StoreFailed
 from unit.queue.faults import FaultyDisk, FaultyVFS, broken
@@ -178,6 +180,35 @@ def test_second_failure_suspends_until_a_probe_succeeds(tmp_path: Path) -> None:
             await until(lambda: not store.is_suspended)
             await store.add(message(SEGMENT_SIZED), lease=False)
             assert await store.waiting() == 1
+
+    run(check())
+
+
+def test_how_many_wait_is_told_while_the_store_is_suspended(tmp_path: Path) -> None:
+    async def check() -> None:
+        disk = FaultyDisk()
+        async with opened(tmp_path, disk=disk) as store:
+            await store.add(message(b"x"), lease=False)
+            disk.failing = {"sync_data": broken(), "sync": broken()}
+            for _ in range(2):
+                with pytest.raises(StoreFailed):
+                    await store.add(message(SEGMENT_SIZED), lease=False)
+            assert store.is_suspended
+            assert [await store.waiting(), await store.waiting()] == [1, 1]
+
+    run(check())
+
+
+def test_a_row_that_cannot_be_read_keeps_no_other_waiting(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            good, bad = message(b"x"), message(b"x")
+            await store.add(good, lease=False)
+            await store.add(bad, lease=False)
+            with contextlib.closing(connect(QueuePaths(tmp_path), Disk())) as database:
+                database.execute("UPDATE message SET envelope = x'7b' WHERE id = ?", (bad.id,))
+            assert await leased_ids(store) == {good.id}
+            assert await leased_ids(store) == set()
 
     run(check())
 
