@@ -6,6 +6,7 @@ certificates. The first folder in name order answers clients that name nobody we
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 # OpenSSL's list for TLS 1.2: what has no certificate has no place here (RFC 9325 §4.1).
 CIPHERS = "HIGH:!aNULL:!eNULL:!PSK:!SRP"
+
+_HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})+")
+_UNREADABLE = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 class CertificateError(Exception):
@@ -62,10 +66,16 @@ class Certificates:
         self.context: ssl.SSLContext | None = None
 
     def refresh(self) -> bool:
-        """Read them again when a file changed. Raises CertificateError; then the old ones stay."""
+        """Read them again when a file changed. Raises CertificateError; then the old ones stay.
+
+        So they do when none is left: whoever renews them may be in the middle of it, and clients
+        that log in need TLS.
+        """
         pairs = find_pairs(self._certs)
         if pairs == self._pairs:
             return False
+        if not pairs:
+            raise CertificateError(f"{self._certs}: no certificate with its key is left")
         by_name: dict[str, ssl.SSLContext] = {}
         default: ssl.SSLContext | None = None
         for pair in pairs:
@@ -80,9 +90,9 @@ class Certificates:
     def _choose(
         self, tls: ssl.SSLObject, server_name: str | None, _context: ssl.SSLContext
     ) -> None:
-        if not server_name:
-            return
-        name = server_name.lower()
+        name = (server_name or "").lower()
+        if not _HOST_NAME.fullmatch(name):
+            return  # a client may ask for anything, and we put the name into our replies and fields
         context = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
         if context is not None:
             tls.context = context
@@ -96,7 +106,8 @@ def _make_context(pair: _Pair) -> ssl.SSLContext:
     context.num_tickets = 0
     context.set_ciphers(CIPHERS)
     try:
-        context.load_cert_chain(pair.chain, pair.key)
+        # Without a password OpenSSL would ask the terminal for that of an encrypted key, and wait.
+        context.load_cert_chain(pair.chain, pair.key, password="")
     except (ssl.SSLError, OSError) as error:
         raise CertificateError(f"{pair.chain}: cannot load certificate and key: {error}") from error
     return context
@@ -109,7 +120,7 @@ def _names(chain: Path) -> list[str]:
         extension = certificate.extensions.get_extension_for_oid(
             ExtensionOID.SUBJECT_ALTERNATIVE_NAME
         )
-    except (x509.ExtensionNotFound, ValueError, OSError, IndexError):
+    except (*_UNREADABLE, ValueError, OSError, IndexError):
         return []
     assert isinstance(extension.value, x509.SubjectAlternativeName)
     return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
