@@ -80,6 +80,10 @@ class SmtpConnection(asyncio.Protocol):
         admission = self._services.gate.enter(self.client_ip)
         self._is_admitted = admission is Admission.ADMITTED
         if self._mode.is_tls_from_start:
+            if self._services.tls_context is None:
+                logger.error("%s: no certificate, so no TLS: connection ended", self.client)
+                self._transport.abort()
+                return
             self._start_tls()
         if not self._is_admitted:
             refusal = answers.TOO_MANY_CONNECTIONS.with_detail(admission.value)
@@ -335,19 +339,25 @@ class SmtpConnection(asyncio.Protocol):
                     patience = min(patience, limits.busy_command_timeout)
                 if now - self._since_answer > patience.total_seconds():
                     self._end(answers.IDLE_TOO_LONG)
-                elif now - self._since_connect > limits.connection_lifetime.total_seconds():
+                elif self._is_too_old(now):
                     self._end(answers.LIVED_TOO_LONG)
             case Deadline.DATA:
                 self._check_data(now)
             case Deadline.ANSWER:
                 pass  # our own side has deadlines of its own
 
+    def _is_too_old(self, now: float) -> bool:
+        lifetime = self._services.config.limits.connection_lifetime
+        return now - self._since_connect > lifetime.total_seconds()
+
     def _check_data(self, now: float) -> None:
         limits = self._services.config.limits
-        if not self._is_reading:
-            self._since_read = now
+        if self._hold is not None:
+            self._since_read = now  # it is our disk that is slow
         if now - self._since_read > limits.data_timeout.total_seconds():
             self._end(answers.IDLE_TOO_LONG)
+        elif not self._dialogue.has_transaction and self._is_too_old(now):
+            self._end(answers.LIVED_TOO_LONG)  # what is refused already may not go on for ever
         elif now - self._window_start > RATE_WINDOW:
             if self._window_start > self._since_answer and (
                 self._window_octets < limits.data_min_rate * RATE_WINDOW

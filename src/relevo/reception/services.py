@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from relevo.queue.store import MessageId, Unit
     from relevo.reception.admission import Gate
 
+_MOST_SETTINGS = 256
+
 
 class Mode(Enum):
     """What a listener is for; the values stand in Received and in logs."""
@@ -71,6 +73,8 @@ class Services:
         key = (mode, server_name, has_channel_binding)
         found = self._settings.get(key)
         if found is None:
+            if len(self._settings) >= _MOST_SETTINGS:  # below a wildcard clients invent names
+                self._settings.clear()
             found = self._settings[key] = self._make_settings(*key)
         return found
 

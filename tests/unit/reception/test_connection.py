@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from relevo.reception import Mode
 from unit.reception.conftest import Place, Running, settle
 
 HELLO = "EHLO cli\r\n"
@@ -173,5 +174,61 @@ def test_an_unexpected_error_ends_the_session_with_421(place: Place, running: Ru
         output = client.say("RCPT TO:<user@d1.test>\r\n")
         assert output.startswith("421 4.3.0")
         assert client.transport.is_closed
+
+    running(run())
+
+
+def test_a_client_that_takes_no_replies_is_not_waited_for_inside_a_message(
+    place: Place, running: Running
+) -> None:
+    async def run() -> None:
+        client = place.connect()
+        client.say(HELLO + TO_USER + "DATA\r\nA: b\r\n")
+        client.connection.pause_writing()
+        assert not client.transport.is_reading
+        now = asyncio.get_running_loop().time()
+        client.connection.check_deadlines(now + 181)
+        assert client.transport.is_closed
+
+    running(run())
+
+
+def test_a_message_that_was_refused_ends_with_the_life_of_its_connection(
+    place: Place, running: Running
+) -> None:
+    async def run() -> None:
+        place.set("smtp", max_message_size=2000)
+        place.set("limits", data_min_rate=0, connection_lifetime=timedelta(minutes=2))
+        client = place.connect()
+        client.say(HELLO + TO_USER + "DATA\r\nA: b\r\n\r\n")
+        now = asyncio.get_running_loop().time()
+        client.connection.check_deadlines(now + 121)
+        assert not client.transport.is_closed
+        client.say(b"x" * 2100)
+        client.connection.check_deadlines(now + 121)
+        assert client.transport.is_closed
+
+    running(run())
+
+
+def test_without_a_certificate_a_tls_listener_ends_connections(
+    place: Place, running: Running
+) -> None:
+    async def run() -> None:
+        client = place.connect(Mode.SUBMISSION_TLS)
+        assert client.transport.is_closed
+        client.connection.connection_lost(None)
+        assert place.table.total() == 0
+
+    running(run())
+
+
+def test_names_that_clients_invent_fill_no_memory(place: Place, running: Running) -> None:
+    async def run() -> None:
+        services = place.services()
+        for number in range(2000):
+            name = f"{number}.wild.test"
+            assert services.session_settings(Mode.SMTP, name).hostname == name
+        assert len(services._settings) <= 256
 
     running(run())

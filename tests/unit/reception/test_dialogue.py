@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from relevo.directory import Directory, UnknownNow
 from relevo.journal import Accepted, Rejected
 from relevo.queue.store import StoreFailed
 from relevo.reception import Mode
@@ -90,6 +91,33 @@ def test_refused_recipients_are_recorded_with_reason(place: Place, running: Runn
         assert event.reverse_path == "a@pass.test"
         assert event.forward_paths == ("nobody@d1.test",)
         assert event.code == 550
+
+    running(run())
+
+
+def test_a_recipient_who_cannot_be_looked_up_is_451(
+    place: Place, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Directory, "exists_now", lambda *_: UnknownNow("the disk"))
+
+    async def run() -> None:
+        client = place.connect()
+        client.say(HELLO + "MAIL FROM:<a@pass.test>\r\n")
+        client.heard()
+        assert codes(client.say("RCPT TO:<user@d1.test>\r\n")) == ["451 4.4.3"]
+
+    running(run())
+
+
+def test_recipients_after_expansion_are_bounded(place: Place, running: Running) -> None:
+    async def run() -> None:
+        place.set("limits", expanded_recipients=1)
+        client = place.connect()
+        client.say(HELLO)
+        to_two = "MAIL FROM:<a@pass.test>\r\nRCPT TO:<al@d1.test>\r\n"
+        assert codes(await client.say_and_wait(TO_USER + MESSAGE))[-1] == "250 2.0.0"
+        assert codes(await client.say_and_wait(to_two + MESSAGE))[-1] == "451 4.5.3"
+        assert len(place.store.added) == 1
 
     running(run())
 
