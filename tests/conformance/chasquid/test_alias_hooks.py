@@ -11,11 +11,12 @@ import pytest
 from conformance.chasquid.configdir import ConfigDir
 from conformance.chasquid.hooks import Hooks, processes_with
 from conformance.chasquid.servers import FAST_RELOAD, Column, Server, Settings, running
-from conformance.chasquid.stores import waiting_recipients
 from harness.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from conformance.chasquid.conftest import StartServer
 
 RESOLVE = "alias-resolve"
 EXISTS = "alias-exists"
@@ -145,15 +146,8 @@ def test_failure_at_data_queues_nothing_for_anybody(hooked: Server, hooks: Hooks
     assert reply.text.startswith("451 4.3.0"), reply
     hooks.remove(RESOLVE)
     assert targets(hooked, "user@d1.test") == ["user@d1.test"]
-    wait_for(
-        lambda: (
-            not {"user@d1.test", "juan@d1.test"}
-            & set(waiting_recipients(hooked.column, hooked.config.data_dir))
-        ),
-        timeout_s=10,
-        what="an empty queue",
-    )
-    assert hooked.config.log_lines(marker, " to=user@d1.test sent") == []
+    assert hooked.config.log_lines(marker, " queued ") == []
+    assert hooked.config.log_lines(marker, " sent") == []
 
 
 @pytest.mark.case("A11")
@@ -171,7 +165,7 @@ def test_failure_costs_a_user_nothing_at_rcpt(hooked: Server, hooks: Hooks) -> N
 @pytest.mark.case("A13")
 def test_deadline_at_rcpt(hooked: Server, hooks: Hooks) -> None:
     token = uuid.uuid4().hex
-    hooks.write(RESOLVE, f"export TOKEN={token}\nsleep 600")
+    hooks.write(RESOLVE, f"export TOKEN={token}\nsleep 20")
     start = time.monotonic()
     assert rcpt(hooked, "nobody@d1.test").startswith("451")
     assert DEADLINE - 0.1 <= time.monotonic() - start < DEADLINE + SLACK
@@ -202,9 +196,11 @@ def test_only_commas_are_no_alias(hooked: Server, hooks: Hooks) -> None:
 
 
 @pytest.mark.case("A17")
-def test_via_is_final(hooked: Server, hooks: Hooks) -> None:
-    hooks.write(RESOLVE, answers("new@d1.test", "jo@r.test via m1/m2"))
-    assert targets(hooked, "new@d1.test") == ["jo@r.test"]
+def test_via_is_final(start: StartServer) -> None:
+    """On a server of its own: an older chasquid panics."""
+    server = start()
+    Hooks(server.config.path).write(RESOLVE, answers("new@d1.test", "jo@r.test via m1/m2"))
+    assert targets(server, "new@d1.test") == ["jo@r.test"]
 
 
 @pytest.mark.case("A18")
@@ -255,7 +251,7 @@ def test_exit_1_costs_a_user_nothing(hooked: Server, hooks: Hooks) -> None:
 
 @pytest.mark.case("A23")
 def test_deadline_of_alias_exists_is_no(hooked: Server, hooks: Hooks) -> None:
-    hooks.write(EXISTS, "exec sleep 600")
+    hooks.write(EXISTS, "exec sleep 20")
     start = time.monotonic()
     assert rcpt(hooked, "nobody@d1.test").startswith("550 5.1.1")
     assert DEADLINE - 0.1 <= time.monotonic() - start < DEADLINE + SLACK
