@@ -1,4 +1,4 @@
-"""docs/tutorial.md does what it says: its own blocks are run, in order, in an empty folder.
+"""Pages with commands do what they say: their own blocks are run, in order, in a fresh folder.
 
 A block `sh server` is a server in the first terminal: it ends where the next one starts. `sh` must
 end well; since mail takes a moment to arrive, a block that fails is tried again for a while.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from harness.waiting import WaitedInVain, wait_for
 from relevo.service.listeners import SYSTEMD_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "tutorial.md"
+DOCS = ROOT / "docs"
+PAGES = ("tutorial.md", "how-to/hooks.md", "how-to/mail-into-a-program.md")
 SYSTEMD = ROOT / "examples" / "systemd"
 FENCE = re.compile(r"^```(\S+)(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUNNABLE = {"sh", "console"}
@@ -40,9 +42,9 @@ class Block:
     text: str
 
 
-def blocks() -> Iterator[Block]:
+def blocks(page: str) -> Iterator[Block]:
     """What is to be run, in order."""
-    for kind, role, text in FENCE.findall(PAGE.read_text()):
+    for kind, role, text in FENCE.findall((DOCS / page).read_text()):
         if kind in RUNNABLE:
             yield Block(kind, role == "server", text)
 
@@ -126,11 +128,12 @@ def check_console(terminals: Terminals, text: str) -> None:
 
 
 @pytest.mark.needs_debian("curl", "openssl")
-def test_the_blocks_of_the_tutorial_work(reaper: Reaper, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_the_blocks_of_a_page_work(reaper: Reaper, tmp_path: Path, page: str) -> None:
     folder = tmp_path / "newcomer"
-    folder.mkdir()
+    shutil.copytree(ROOT / "examples", folder / "examples")
     terminals = Terminals(reaper, folder)
-    for block in blocks():
+    for block in blocks(page):
         if block.is_server:
             terminals.serve(block.text)
         elif block.kind == "console":
@@ -140,10 +143,13 @@ def test_the_blocks_of_the_tutorial_work(reaper: Reaper, tmp_path: Path) -> None
     terminals.stop()
 
 
-def test_the_page_has_blocks_to_run() -> None:
-    found = list(blocks())
-    assert sum(block.is_server for block in found) == 2
-    assert len(found) > 10
+@pytest.mark.parametrize(
+    ("page", "servers", "least"), [(PAGES[0], 2, 10), (PAGES[1], 1, 6), (PAGES[2], 1, 4)]
+)
+def test_the_pages_have_blocks_to_run(page: str, servers: int, least: int) -> None:
+    found = list(blocks(page))
+    assert sum(block.is_server for block in found) == servers
+    assert len(found) >= least
 
 
 def test_the_example_units_pass_sockets_by_the_names_that_relevo_takes() -> None:
