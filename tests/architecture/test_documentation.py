@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 CASES = tomllib.loads((ROOT / "tests/conformance/chasquid/cases.toml").read_text())
 DIFFERENCES = [
     name
@@ -35,7 +35,18 @@ def test_every_dependency_is_documented() -> None:
     assert {name for name in names if f"pypi.org/project/{name}/" not in page} == set()
 
 
+def anchors(page: Path) -> set[str]:
+    """Names of the headings of a page, as GitHub and others make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text())
+    dead = []
+    for target, anchor in links:
+        where = page.parent / target if target else page
+        if not where.exists() or (anchor and anchor not in anchors(where)):
+            dead.append(f"{target}#{anchor}")
+    assert dead == []
