@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types unit conformance system faults bench docs fuzz programs clean
+.PHONY: help setup run test lint format types unit mutants conformance system faults bench docs fuzz programs clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ types: setup  ## mypy --strict
 
 unit: setup  ## unit, property and architecture tests
 	@$(BIN)/python scripts/run_tests.py unit
+
+mutants: setup  ## small faults in a copy of the sources, each of which its unit test must find
+	@$(BIN)/python scripts/mutant_table.py $(ARGS)
 
 conformance: setup  ## each row of the case table, on relevo and on an installed chasquid
 	@$(BIN)/python scripts/debian_programs.py

@@ -41,7 +41,7 @@ def pytest(*arguments: str) -> tuple[str, ...]:
 PARTS = (
     Part("lint", ((RUFF, "check", "."), (RUFF, "format", "--check", ".")), is_static=True),
     Part("types", ((str(BIN / "mypy"),),), is_static=True),
-    Part("unit", (pytest("tests/architecture", "tests/unit", "tests/property"),)),
+    Part("unit", (pytest("tests/architecture", "tests/unit", "tests/property", "tests/mutants"),)),
     Part("conformance", (pytest("tests/conformance"),)),
     Part(
         "system",

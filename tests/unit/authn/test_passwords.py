@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,6 +78,18 @@ def test_parameters_out_of_bounds_fit_no_password_and_are_logged(
         assert not verify(credential, b"", user="u@d1.test")
     assert "u@d1.test" in caplog.text
     assert derivations == [2**14]
+
+
+def test_more_work_than_allowed_is_never_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(hashlib, "scrypt", lambda _password, **asked: begun.append(asked["p"]))
+    assert not verify(entry(p=129), b"", user="u")  # N*r*p is 2**17 with p=1, 2**24 is allowed
+    assert begun == [1]
+
+
+def test_an_entry_with_a_cut_key_fits_no_password() -> None:
+    for kept in (0, 1, 31):
+        assert not verify(replace(SECRET, encrypted=SECRET.encrypted[:kept]), b"secret", user="u")
 
 
 def test_the_largest_memory_allowed_is_really_there() -> None:

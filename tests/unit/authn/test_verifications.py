@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
@@ -30,10 +31,12 @@ def test_more_than_allowed_are_refused_at_once_until_one_has_finished() -> None:
     async def ask() -> None:
         verifications = Verifications(2)
         go_on = threading.Event()
-        running = [asyncio.create_task(verifications.run(go_on.wait)) for _ in range(2)]
+        wait = partial(go_on.wait, 5)
+        running = [asyncio.create_task(verifications.run(wait)) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(TooManyPending):
-            await verifications.run(go_on.wait)
+            async with asyncio.timeout(1):
+                await verifications.run(wait)
         go_on.set()
         await asyncio.gather(*running)
         assert await verifications.run(lambda: 7) == 7

@@ -213,6 +213,21 @@ class StoreContract(ABC):
 
         run(check())
 
+    def test_a_result_of_a_lease_that_was_lost_changes_nothing(self, tmp_path: Path) -> None:
+        async def check() -> None:
+            async with self.opened(tmp_path) as one, self.opened(tmp_path, owner=1) as two:
+                (lost,) = await one.add(message(), lease=True)
+                await one.release_all()
+                (unit,) = await two.lease(now=NOW, limit=9)
+                await one.finish(delivered(lost))
+                await one.finish(deferred(lost, NOW))
+                assert await one.lease(now=NOW, limit=9) == ()
+                await two.finish(deferred(unit, NOW + 60))
+                (again,) = await two.lease(now=NOW + 60, limit=9)
+                assert again.attempts == 1
+
+        run(check())
+
     def test_release_all_gives_back_only_what_this_worker_owns(self, tmp_path: Path) -> None:
         async def check() -> None:
             async with self.opened(tmp_path) as one, self.opened(tmp_path, owner=1) as two:

@@ -78,6 +78,13 @@ def test_segment_has_its_size_before_use(bench: Bench) -> None:
     assert (bench.spool / name).stat().st_blocks * 512 >= SIZE
 
 
+def test_name_of_a_segment_is_durable_before_its_use(bench: Bench) -> None:
+    bench.disk.failing["sync_directory"] = broken()
+    with pytest.raises(OSError, match="error"):
+        bench.append(b"x")
+    assert list(bench.spool.glob("*.seg")) == []
+
+
 def test_records_follow_each_other_and_roll_over(bench: Bench) -> None:
     contents = [random_octets(1500, seed) for seed in range(20)]
     places = [bench.append(content) for content in contents]
@@ -137,6 +144,8 @@ def test_live_segments_stay(bench: Bench) -> None:
     places = [bench.append(random_octets(3000, seed)) for seed in range(6)]
     kept = places[0][0]
     bench.writer.collect(lambda name: name == kept)
+    for seed in range(100, 120):  # what is dead is used again, or removed
+        bench.append(random_octets(3000, seed))
     assert bench.read(places[0], 3000) == random_octets(3000, 0)
 
 

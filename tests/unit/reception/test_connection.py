@@ -108,6 +108,7 @@ def test_reading_stops_while_the_spool_is_behind(place: Place, running: Running)
         place.store.spools[0].is_stuck = True
         client.say(block)
         client.say(block)
+        await settle()  # the pause after a burst is over
         assert not client.transport.is_reading
         place.store.spools[0].release.set()
         await settle()

@@ -43,6 +43,11 @@ def test_data_in_one_read_and_octet_by_octet(wire: bytes, body: bytes) -> None:
         assert reader.wire_size == len(wire)
 
 
+def test_a_dot_that_only_begins_a_read_is_text() -> None:
+    got, status, left, _ = read_data(b"a", b".\r\nb", b".c\r\n.\r\n")
+    assert (got, status, left) == (b"a.\r\nb.c\r\n", Status.COMPLETE, 0)
+
+
 @pytest.mark.parametrize("held", [b"\r", b"\r\n.", b"\r\n.\r"])
 def test_at_most_two_octets_are_held_back(held: bytes) -> None:
     got, status, left, _ = read_data(b"x" + held)

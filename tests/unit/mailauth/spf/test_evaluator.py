@@ -152,6 +152,13 @@ def test_ten_terms_may_ask_dns(terms: int, outcome: str) -> None:
     assert shown({"A other.test": ["192.0.2.9"], **ELSEWHERE}, record).startswith(outcome)
 
 
+@pytest.mark.parametrize(("terms", "outcome"), [(10, "pass"), (11, "permerror")])
+def test_a_redirect_is_one_of_the_terms(terms: int, outcome: str) -> None:
+    table = {"A other.test": ["192.0.2.9"], "TXT r.test": ["v=spf1 all"]}
+    record = f"v=spf1 {'a:other.test ' * (terms - 1)} redirect=r.test"
+    assert shown(table, record).startswith(outcome)
+
+
 @pytest.mark.parametrize(("voids", "outcome"), [(2, "pass"), (3, "permerror")])
 @pytest.mark.parametrize("term", ["a:no.test", "mx:no.test", "exists:no.test"])
 def test_two_terms_may_find_nothing(term: str, voids: int, outcome: str) -> None:
@@ -186,6 +193,8 @@ def test_names_that_cannot_be_verified_do_not_match() -> None:
     table = {f"PTR {CLIENT}": ["dead.test", "host.d.test"], "A dead.test": FAILS}
     assert shown({**table, "A host.d.test": [CLIENT]}, "v=spf1 ptr -all").startswith("pass")
     assert shown({f"PTR {CLIENT}": FAILS}, "v=spf1 ptr -all").startswith("fail")
+    claimed = {f"PTR {CLIENT}": ["host.d.test"], "A host.d.test": ["192.0.2.9"]}
+    assert shown(claimed, "v=spf1 ptr -all").startswith("fail")
 
 
 @pytest.mark.parametrize(
