@@ -126,6 +126,22 @@ def test_a_worker_that_dies_is_replaced(start_relevo: RelevoFactory) -> None:
     server.config.mailbox("user@d1.test").wait(10)
 
 
+def test_a_worker_that_dies_beside_a_broken_queue_ends_nobody_else(
+    start_relevo: RelevoFactory,
+) -> None:
+    server = start_relevo()
+    before = server.workers()
+    lock = server.config.data / "queue.lock"
+    lock.rename(lock.with_suffix(".away"))  # its leases cannot be released now
+    os.kill(min(before), signal.SIGKILL)
+    server.wait_for_log("cannot release what worker")
+    lock.with_suffix(".away").rename(lock)
+    wait_for(lambda: len(server.workers() - {0}) == len(before), what="a new worker")
+    assert max(before) in server.workers()
+    send(server)
+    assert len(server.config.mailbox("user@d1.test").wait()) == 1
+
+
 def test_a_second_server_says_which_process_holds_the_data(start_relevo: RelevoFactory) -> None:
     server = start_relevo()
     second = RelevoServer(server.reaper, server.config)
@@ -364,3 +380,27 @@ def test_what_was_accepted_survives_a_restart(start_relevo: RelevoFactory) -> No
         folder=server.config.path,
     )  # fmt: skip
     assert len(server.config.mailbox("user@d1.test").wait()) == 1
+
+
+def test_hup_with_a_log_file_that_cannot_be_opened_changes_nothing(
+    start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    server = start_relevo(settings={"log.file": str(logs / "relevo.log")})
+    moved = logs.rename(tmp_path / "moved")
+    server.reload()
+    log = moved / "relevo.log"
+    wait_for(lambda: "reload refused" in log.read_text(), what="the refusal in the log")
+    assert str(logs / "relevo.log") in log.read_text()
+    send(server)
+    assert server.stop() == 0
+
+
+def test_a_log_file_that_cannot_be_opened_is_said_at_start(
+    start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    server = start_relevo()
+    server.stop()
+    server.options = ("--set", f"log.file={tmp_path}/nowhere/relevo.log")
+    assert f"log file {tmp_path}/nowhere/relevo.log cannot be opened" in refused_start(server)

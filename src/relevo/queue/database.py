@@ -11,6 +11,7 @@ moment; such a library is refused.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from dataclasses import dataclass
@@ -269,7 +270,7 @@ def _migrate(connection: apsw.Connection, paths: QueuePaths) -> None:
 def release_owner(data_dir: Path, owner: int) -> int:
     """Give back the leases of a worker that died; returns how many units that were.
 
-    Safe beside running workers. Units are due as before. Raises apsw.Error, OSError.
+    Safe beside running workers. Units are due as before. Raises DatabaseError.
     """
     return _update_units(data_dir, "SET owner = NULL WHERE owner = ?", (owner,))
 
@@ -278,7 +279,7 @@ def start_over(data_dir: Path, now: float) -> int:
     """At start, when no worker can be running: no unit is leased and all are due.
 
     What waited is tried at once, however long it was to wait: what kept it may be what made the
-    operator restart. Returns how many units changed.
+    operator restart. Returns how many units changed. Raises DatabaseError.
     """
     return _update_units(
         data_dir,
@@ -289,13 +290,14 @@ def start_over(data_dir: Path, now: float) -> int:
 
 def _update_units(data_dir: Path, change: str, values: tuple[float, ...]) -> int:
     paths = QueuePaths(data_dir)
-    connection = connect(paths, Disk())
-    turn = Turn(paths)
     try:
-        with turn, Transaction(connection):
+        with (
+            contextlib.closing(connect(paths, Disk())) as connection,
+            contextlib.closing(Turn(paths)) as turn,
+            turn,
+            Transaction(connection),
+        ):
             connection.execute(f"UPDATE unit {change}", values)
-            changed = connection.changes()
-    finally:
-        turn.close()
-        connection.close()
-    return changed
+            return connection.changes()
+    except (apsw.Error, OSError) as error:
+        raise DatabaseError(f"{paths.database}: {error}") from error

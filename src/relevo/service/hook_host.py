@@ -40,7 +40,8 @@ class HookHost:
         _report_hooks(config)
 
     def start(self) -> None:
-        """Start the host."""
+        """Start the host. Raises OSError; then `start_at` says when to try again."""
+        self.start_at = time.monotonic() + _SHORT_LIFE
         self.pid, self.control = start_host(self.sockets, self._settings)
         self.restarts += 1
         self._started = time.monotonic()

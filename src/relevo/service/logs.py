@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relevo.journal import MailLog
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Callable
 
     from relevo.config import Config
+
+
+class LogUnavailable(Exception):
+    """The log file cannot be opened; the text says which and why."""
 
 
 class _OneLine(logging.Formatter):
@@ -41,16 +48,35 @@ def open_maillog(
 
 
 def setup_logging(config: Config) -> None:
-    """Send all records where the configuration says; called again on reload (reopens the file)."""
+    """Send all records where the configuration says; called again on reload (reopens the file).
+
+    Raises LogUnavailable; then records go where they went before.
+    """
+    try:
+        handler = (
+            logging.StreamHandler(sys.stderr)
+            if config.log.file == "stderr"
+            else logging.FileHandler(config.log.file, encoding="utf-8")
+        )
+    except OSError as error:
+        raise LogUnavailable(
+            f"log file {config.log.file} cannot be opened: {error.strerror} (see `log.file`)"
+        ) from error
     root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    handler = (
-        logging.StreamHandler(sys.stderr)
-        if config.log.file == "stderr"
-        else logging.FileHandler(config.log.file, encoding="utf-8")
-    )
+    for old in list(root.handlers):
+        root.removeHandler(old)
+        old.close()
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"))
     root.addHandler(handler)
     root.setLevel(config.log.level.upper())
+
+
+def hand_over_log(config: Config, user: pwd.struct_passwd) -> None:
+    """Let `user`, whom we are about to become, open the log file again. Raises LogUnavailable."""
+    path = Path(config.log.file)
+    if config.log.file == "stderr" or not path.is_file():
+        return
+    try:
+        os.chown(path, user.pw_uid, user.pw_gid)
+    except OSError as error:
+        raise LogUnavailable(f"log file {path} cannot be given away: {error.strerror}") from error

@@ -40,7 +40,7 @@ from relevo.service.counters import Counters
 from relevo.service.data_dir import DataDirError, DataDirLock
 from relevo.service.hook_host import HookHost
 from relevo.service.listeners import Listener, ListenFailed, open_listeners
-from relevo.service.logs import open_maillog, setup_logging
+from relevo.service.logs import LogUnavailable, hand_over_log, open_maillog, setup_logging
 from relevo.service.takeover import take_over_at_start
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ logger = logging.getLogger("relevo.supervisor")
 _MAX_BACK_OFF = 30.0  # seconds before a worker that keeps dying is started again
 _HEALTHY = 60.0  # a worker that lived this long starts again at once
 _KILL_AFTER = 5.0  # seconds beyond the grace period
+_RETRY = 1.0  # seconds, when the system gives us no process
+_FATAL = (signal.SIGTERM, signal.SIGKILL)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class StartFailed(Exception):
@@ -67,6 +70,7 @@ class _Slot:
     pid: int = 0
     started: float = 0.0
     is_ready: bool = False
+    is_stale: bool = False  # a reload came before it was ready to hear of it
     ready_fd: int = -1
     failures: int = 0
     restarts: int = 0
@@ -82,14 +86,20 @@ class Supervisor:
         self._slots: list[_Slot] = []
         self._selector = selectors.DefaultSelector()
         self._is_stopping = False
+        self._has_been_ready = False
         self._kill_at = 0.0
         self._started = time.time()
         self.on_ready: Callable[[dict[str, list[str]]], None] = lambda _: None
 
     def run(self) -> int:
         """Start, supervise, stop; 0 after TERM or INT. Raises StartFailed, ConfigErrors."""
-        setup_logging(self._config)
-        self._hook_host = HookHost(self._config)  # while nothing is open
+        try:
+            setup_logging(self._config)
+            self._hook_host = HookHost(self._config)  # while nothing is open
+        except LogUnavailable as error:
+            raise StartFailed(str(error)) from error
+        except OSError as error:
+            raise StartFailed(f"cannot start the hook host: {error}") from error
         try:
             return self._run(self._config)
         finally:
@@ -100,7 +110,9 @@ class Supervisor:
             user = _service_user(config)
             self._lock = DataDirLock(config.data_dir, user)
             self._listeners = open_listeners(config, os.environ)
-            _become(user)
+            if user is not None:
+                hand_over_log(config, user)
+                _become(user)
             self._watcher = _validate(config)
             create_database(config.data_dir)
             take_over_at_start(config, self._watcher.current)
@@ -113,6 +125,7 @@ class Supervisor:
             CertificateError,
             DirectoryErrors,
             InvalidPattern,
+            LogUnavailable,
             MailLogUnavailable,
         ) as error:
             raise StartFailed(str(error)) from error
@@ -127,7 +140,7 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what exists now is shared with the workers: never touch it by collecting
         for slot in self._slots:
-            self._fork(slot)
+            self._start_worker(slot)
         logger.info(
             "relevo %s started: %d workers, data in %s", __version__, count, config.data_dir
         )
@@ -145,7 +158,7 @@ class Supervisor:
         self._signals = receiver
         signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         self._signal_sender = sender
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in _SIGNALS:
             signal.signal(number, lambda _number, _frame: None)
         self._selector.register(receiver, selectors.EVENT_READ, self._on_signals)
 
@@ -158,18 +171,33 @@ class Supervisor:
             due.append(self._kill_at)
         timeout = max(0.0, min(due) - now) if due else None
         for key, _ in self._selector.select(timeout):
-            key.data()
+            self._do(key.data)
         now = time.monotonic()
         if self._is_stopping:
             if now >= self._kill_at:
                 self._signal_workers(signal.SIGKILL)
+                self._kill_at = now + _RETRY
             return
         if not self._hook_host.pid and self._hook_host.start_at <= now:
-            self._hook_host.start()
-            self._watch_hook_host()
+            self._start_hook_host()
         for slot in self._slots:
             if not slot.pid and slot.start_at <= now:
-                self._fork(slot)
+                self._start_worker(slot)
+
+    def _do(self, action: Callable[[], object]) -> None:
+        """The border: all workers end with their supervisor, so no error ends it."""
+        try:
+            action()
+        except Exception:
+            logger.exception("unexpected error, the supervisor goes on")
+
+    def _start_hook_host(self) -> None:
+        try:
+            self._hook_host.start()
+        except OSError as error:
+            logger.error("cannot start the hook host, trying again soon: %s", error)  # noqa: TRY400
+        else:
+            self._watch_hook_host()
 
     def _watch_hook_host(self) -> None:
         host = self._hook_host
@@ -179,28 +207,50 @@ class Supervisor:
         for number in set(self._signals.recv(4096)):
             match signal.Signals(number):
                 case signal.SIGTERM | signal.SIGINT:
-                    self.stop()
+                    self._do(self.stop)
                 case signal.SIGHUP:
-                    self.reload()
+                    self._do(self.reload)
                 case signal.SIGCHLD:
-                    self._reap()
+                    self._do(self._reap)
                 case _:
                     pass
 
     # -- workers
 
+    def _start_worker(self, slot: _Slot) -> None:
+        try:
+            self._fork(slot)
+        except OSError as error:
+            slot.start_at = time.monotonic() + _RETRY
+            logger.error("cannot start worker %d, trying again soon: %s", slot.row, error)  # noqa: TRY400
+
     def _fork(self, slot: _Slot) -> None:
+        """Start a worker. Raises OSError."""
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         ready, report = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
+        supervisor = os.getpid()
+        # A signal to the child must find the child's own way with it, not ours.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(ready)
+            os.close(report)
+            raise
+        finally:
+            if os.getpid() == supervisor:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if pid == 0:
             code = 70
             try:
                 os.close(ready)
                 self._leave_supervision()
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 code = worker.run(
                     worker.WorkerSetup(
+                        supervisor=supervisor,
                         row=slot.row,
                         config=self._config,
                         load_config=self._load_config,
@@ -218,13 +268,14 @@ class Supervisor:
                 logging.shutdown()
                 os._exit(code)
         os.close(report)
-        slot.pid, slot.started, slot.is_ready, slot.ready_fd = pid, time.monotonic(), False, ready
+        slot.pid, slot.started, slot.ready_fd = pid, time.monotonic(), ready
+        slot.is_ready = slot.is_stale = False
         self._selector.register(ready, selectors.EVENT_READ, lambda: self._on_report(slot))
 
     def _leave_supervision(self) -> None:
         """In the child: nothing of the supervisor's loop stays."""
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         for key in list(self._selector.get_map().values()):
             if isinstance(key.fileobj, int):
@@ -238,11 +289,12 @@ class Supervisor:
     def _on_report(self, slot: _Slot) -> None:
         if slot.ready_fd < 0:
             return  # its death was seen first, in the same round
-        if os.read(slot.ready_fd, 1) == b"r":
-            slot.is_ready = True
-            if all(other.is_ready for other in self._slots):
-                self._announce()
+        slot.is_ready = os.read(slot.ready_fd, 1) == b"r"
         self._forget_report(slot)
+        if slot.is_ready and slot.is_stale:
+            self._signal_workers(signal.SIGHUP)
+        if all(other.is_ready for other in self._slots):
+            self._announce()
 
     def _forget_report(self, slot: _Slot) -> None:
         if slot.ready_fd >= 0:
@@ -290,9 +342,11 @@ class Supervisor:
 
     def _signal_workers(self, number: signal.Signals) -> None:
         for slot in self._slots:
-            if slot.pid and (slot.is_ready or number != signal.SIGUSR1):
+            if slot.pid and (slot.is_ready or number in _FATAL):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(slot.pid, number)
+            if number == signal.SIGHUP:
+                slot.is_stale = not slot.is_ready
 
     # -- commands
 
@@ -311,17 +365,18 @@ class Supervisor:
         try:
             config = self._load_config()
             watcher = _validate(config)
+            setup_logging(config)
         except (
             ConfigErrors,
             CertificateError,
             DirectoryErrors,
             InvalidPattern,
+            LogUnavailable,
             MailLogUnavailable,
         ) as error:
             logger.error("reload refused, everything stays as it was: %s", error)  # noqa: TRY400
             return str(error).splitlines()
         self._config, self._watcher = config, watcher
-        setup_logging(config)
         self._hook_host.reconfigure(config)
         self._signal_workers(signal.SIGHUP)
         return []
@@ -378,7 +433,8 @@ class Supervisor:
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps({"pid": os.getpid(), **addresses}))
         temporary.rename(path)
-        if not any(slot.restarts for slot in self._slots):
+        if not self._has_been_ready:
+            self._has_been_ready = True
             log = open_maillog(self._config, call_soon=None)
             for listener in listeners:
                 log.write(Listening(time.time(), listener.address, listener.mode.value))
@@ -423,9 +479,8 @@ def _service_user(config: Config) -> pwd.struct_passwd | None:
         raise StartFailed(f"server.user: there is no user {config.server.user!r}") from error
 
 
-def _become(user: pwd.struct_passwd | None) -> None:
+def _become(user: pwd.struct_passwd) -> None:
     """Drop root's privileges for good."""
-    if user is not None:
-        os.initgroups(user.pw_name, user.pw_gid)
-        os.setgid(user.pw_gid)
-        os.setuid(user.pw_uid)
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)

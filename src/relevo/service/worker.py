@@ -34,7 +34,7 @@ from relevo.queue import StoreOptions, open_store
 from relevo.queue.ids import new_id
 from relevo.reception import ConnectionLimits, ConnectionTable, Gate, Services, SmtpConnection
 from relevo.service.certificates import CertificateError, Certificates
-from relevo.service.logs import open_maillog, setup_logging
+from relevo.service.logs import LogUnavailable, open_maillog, setup_logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -60,6 +60,7 @@ _GC_THRESHOLDS = (20_000, 20, 50)  # a message makes many short-lived values and
 class WorkerSetup:
     """What the supervisor hands to a worker."""
 
+    supervisor: int  # its process id
     row: int  # of the shared tables, and owner of leases
     config: Config
     load_config: Callable[[], Config]
@@ -74,6 +75,8 @@ class WorkerSetup:
 def run(setup: WorkerSetup) -> int:
     """The life of a worker; its exit code."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != setup.supervisor:
+        return 0  # it was gone before we could ask for that
     if setup.config.server.loop == "uvloop":
         import uvloop  # noqa: PLC0415 - optional by configuration
 
@@ -227,7 +230,10 @@ class Worker:
             logger.exception("reload refused, the old configuration stays")
             config = self._config
         self._config = config
-        setup_logging(config)
+        try:
+            setup_logging(config)
+        except LogUnavailable as error:
+            logger.error("%s: the log stays where it was", error)  # noqa: TRY400 - the text says it all
         self._replace_maillog(config)
         self._hooks.reconfigure(config)
         self._alias_hooks.reconfigure()
