@@ -55,7 +55,8 @@ class Choice:
             raise click.UsageError("--all goes without ids and filters")
         found = self.find(reader)
         if not found:
-            raise NotWaiting("no waiting message is meant")
+            text = "the queue is empty" if everything else "no waiting message fits the filters"
+            raise NotWaiting(text)
         return found
 
     def _has_error(self, summary: Summary) -> bool:

@@ -10,6 +10,7 @@ import pwd
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from relevo.config.certificates import check_certificates
 from relevo.config.dkim_keys import check_dkim_keys
@@ -34,6 +35,7 @@ def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
         *_user_exists(config),
         *_mda_exists(config),
         *_dovecot_is_there(config),
+        *_logs_can_be_opened(config),
     ]
 
 
@@ -70,6 +72,16 @@ def _dovecot_is_there(config: Config) -> Iterator[Problem]:
     if server != config.delivery.local and server.startswith("/") and not is_socket(server):
         text = f"there is no socket {server}; until it is there, local mail waits"
         yield _at_key(config, "delivery.local", text, Severity.WARNING)
+
+
+def _logs_can_be_opened(config: Config) -> Iterator[Problem]:
+    """Folders only: whether the server's user may write is found out by the server."""
+    files = {"log.file": config.log.file, "mail_log.path": config.mail_log.path}
+    for key, path in files.items():
+        folder = Path(path).parent
+        if "/" in path and not folder.is_dir():
+            severity = Severity.ERROR if key == "log.file" else Severity.WARNING
+            yield _at_key(config, key, f"there is no folder {folder}", severity)
 
 
 def _at_key(config: Config, name: str, text: str, severity: Severity) -> Problem:

@@ -5,6 +5,7 @@ The supervisor opens them before it forks; workers accept on the same sockets.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
 
     from relevo.config import Config
+
+logger = logging.getLogger("relevo.supervisor")
 
 _FIRST_FD = 3
 _BACKLOG = 4096
@@ -57,11 +60,15 @@ def open_listeners(config: Config, environ: MutableMapping[str, str]) -> list[Li
     """All listeners of the configuration. Raises ListenFailed; then none is left open."""
     passed = _systemd_sockets(environ)
     opened: list[Listener] = []
+    missing: list[str] = []
     try:
         for mode, key in _KEYS.items():
             for address in getattr(config.listen, key):
                 if address == "systemd":
-                    opened += [Listener(mode, sock) for sock in passed.pop(key, [])]
+                    found = passed.pop(key, [])
+                    if not found:
+                        missing.append(key)
+                    opened += [Listener(mode, sock) for sock in found]
                 else:
                     opened += [Listener(mode, sock) for sock in _bind(address, key)]
         if not opened:
@@ -77,6 +84,8 @@ def open_listeners(config: Config, environ: MutableMapping[str, str]) -> list[Li
         for sockets in passed.values():
             for sock in sockets:
                 sock.close()
+    for key in missing:
+        logger.warning("listen.%s: systemd passed no socket named %s; nothing listens", key, key)
     return opened
 
 

@@ -64,6 +64,16 @@ except ListenFailed as error:
 """
 
 
+def test_a_listener_that_systemd_did_not_pass_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listeners = open_listeners(config(smtp=("systemd",), submission=("127.0.0.1:0",)), {})
+    for listener in listeners:
+        listener.socket.close()
+    assert [listener.key for listener in listeners] == ["submission"]
+    assert "listen.smtp: systemd passed no socket named smtp" in caplog.text
+
+
 def run_with_systemd(**environ: str) -> dict[str, object]:
     output = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(environ)],
