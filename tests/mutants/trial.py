@@ -115,15 +115,20 @@ class Copy:
         nodes = [f"tests/unit/{test}" for test in tests]
         pid = os.fork()
         if not pid:
-            os._exit(self._run(nodes))
+            status = -1
+            try:
+                status = self._run(nodes)
+                sys.stdout.flush()
+            finally:
+                os._exit(status)  # nothing of the worker may go on here
         deadline = time.monotonic() + DEADLINE_S
-        status = None
-        while status is None and time.monotonic() < deadline:
-            done, status_word = os.waitpid(pid, os.WNOHANG)
-            status = os.waitstatus_to_exitcode(status_word) if done else None
+        ended: int | None = None
+        while ended is None and time.monotonic() < deadline:
+            done, word = os.waitpid(pid, os.WNOHANG)
+            ended = os.waitstatus_to_exitcode(word) if done else None
             time.sleep(0.01)
         kill_descendants(os.getpid(), patience=5.0)
-        return -1 if status is None else status, self._output.read_text(errors="replace")
+        return -1 if ended is None else ended, self._output.read_text(errors="replace")
 
     def _run(self, nodes: list[str]) -> int:
         """pytest in a child of this process, which has imported what takes long."""
@@ -139,7 +144,7 @@ class Copy:
 
         if not Path(relevo.__file__).is_relative_to(self._sources):
             print(f"not the copy was imported but {relevo.__file__}")
-            return -1
+            return -1  # no status of pytest's
         return pytest.main([*_PYTEST, *nodes])
 
     def try_out(self, fault: Fault) -> Trial:
