@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import click
 
 from relevo.cli.command import Group
+from relevo.cli.hooks_of_command import alias_hooks
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.config import Config, find_domains
 from relevo.directory import (
@@ -27,11 +27,6 @@ from relevo.directory import (
 )
 from relevo.directory.aliases import parse_aliases
 from relevo.directory.local_part import LocalPartRules
-from relevo.hooks.alias_hooks import ProgramAliasHooks
-from relevo.hooks.alone import own_host
-from relevo.hooks.caller import Caller
-from relevo.hooks.contract import Stage
-from relevo.hooks.programs import Programs
 from relevo.mail import normalize_domain, parse_address
 
 
@@ -92,7 +87,7 @@ def resolve(address: str, as_json: bool, config_dir: Path, overrides: tuple[str,
     """
     config = load_config(config_dir, overrides)
     try:
-        with _alias_hooks(config) as hooks:
+        with alias_hooks(config) as hooks:
             directory = DirectoryWatcher(config, hooks=hooks).current
             targets = asyncio.run(_targets(directory, address))
     except ExpansionFailed as error:
@@ -106,17 +101,6 @@ def resolve(address: str, as_json: bool, config_dir: Path, overrides: tuple[str,
         return
     for target in targets:
         click.echo(_line(target))
-
-
-@contextlib.contextmanager
-def _alias_hooks(config: Config) -> Iterator[ProgramAliasHooks | None]:
-    """The alias hooks, with a host of our own below them; None where there are none."""
-    programs = Programs(config)
-    if not programs.of(Stage.ALIAS_RESOLVE) and not programs.of(Stage.ALIAS_EXISTS):
-        yield None
-        return
-    with own_host(config) as sockets:
-        yield ProgramAliasHooks(Caller(config, sockets))
 
 
 async def _targets(directory: Directory, text: str) -> tuple[Target, ...]:

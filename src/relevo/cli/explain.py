@@ -12,12 +12,10 @@ from pathlib import Path
 import click
 
 from relevo.cli.command import Command
+from relevo.cli.hooks_of_command import alias_hooks
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.directory import DirectoryWatcher, Existence, UnknownNow
 from relevo.directory.explanation import Branch, Explanation, Look, target_text
-from relevo.hooks.alias_hooks import ProgramAliasHooks
-from relevo.hooks.alone import own_host
-from relevo.hooks.caller import Caller
 from relevo.mail import InvalidUser, parse_address
 
 
@@ -43,8 +41,7 @@ def explain(address: str, as_json: bool, config_dir: Path, overrides: tuple[str,
     parsed = parse_address(address)
     if not parsed.local or not parsed.domain:
         raise click.UsageError(f"{address!r} is not an address; write user@domain")
-    with own_host(config) as sockets:
-        hooks = ProgramAliasHooks(Caller(config, sockets))
+    with alias_hooks(config) as hooks:
         directory = DirectoryWatcher(config, hooks=hooks).current
         if not directory.is_local(parsed.domain):
             who = "only users who have logged in may send there"
@@ -90,9 +87,13 @@ def _answer(existence: Existence | UnknownNow) -> str:
 
 
 def _look_lines(looks: tuple[Look, ...], indent: str) -> Iterator[str]:
-    for look in looks:
+    for look in dict.fromkeys(looks):  # the same name may be asked for in two forms of it
         took = "" if look.seconds is None else f"  ({look.seconds * 1000:.1f} ms)"
-        yield f"{indent}{look.asked} → {look.answer}{took}"
+        yield f"{indent}{look.asked} → {_said(look.answer)}{took}"
+
+
+def _said(answer: str) -> str:
+    return "nothing" if answer == "-" else answer
 
 
 def _branch_lines(branch: Branch, indent: str) -> Iterator[str]:

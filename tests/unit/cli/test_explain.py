@@ -25,6 +25,16 @@ def test_an_address_of_nobody_is_a_no(run: Run) -> None:
     outcome = run("explain", "nobody@d1.test")
     assert outcome.code == EXIT_NO
     assert "RCPT: 550 5.1.1" in outcome.out
+    assert outcome.out.count("aliases of d1.test: nobody → nothing\n") == 1
+
+
+def test_hooks_are_named_only_where_there_are_some(run: Run, site: ConfigDir) -> None:
+    assert "alias-resolve" not in run("explain", "info@d1.test").out
+    hook = site.path / "hooks" / "alias-resolve"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho user\n")
+    hook.chmod(0o755)
+    assert "alias-resolve: team@d1.test → user@d1.test" in run("explain", "team@d1.test").out
 
 
 def test_an_alias_that_leads_nowhere_is_a_no(run: Run) -> None:
