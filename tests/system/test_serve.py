@@ -404,3 +404,31 @@ def test_a_log_file_that_cannot_be_opened_is_said_at_start(
     server.stop()
     server.options = ("--set", f"log.file={tmp_path}/nowhere/relevo.log")
     assert f"log file {tmp_path}/nowhere/relevo.log cannot be opened" in refused_start(server)
+
+
+SLOW_AGENT = "#!/bin/sh\necho $$ >> {0}/begun\nsleep 3\necho $$ >> {0}/ended\n"
+
+
+def test_a_delivery_command_ends_with_its_worker(
+    start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    agent = tmp_path / "agent"
+    agent.write_text(SLOW_AGENT.format(tmp_path))
+    agent.chmod(0o755)
+    server = start_relevo(
+        settings={
+            "delivery.local": "mda",
+            "delivery.mda_command": str(agent),
+            "delivery.mda_arguments": ["%to%"],
+        }
+    )
+    send(server)
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    wait_for(lambda: begun.exists() and begun.read_text(), what="the command to run")
+    command = int(begun.read_text())
+    parent = int(Path(f"/proc/{command}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    wait_for(lambda: ended.exists() and ended.read_text(), what="the message to be delivered")
+    first, second = begun.read_text().split()
+    assert first == str(command)
+    assert ended.read_text().split() == [second]

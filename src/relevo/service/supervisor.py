@@ -41,6 +41,7 @@ from relevo.service.data_dir import DataDirError, DataDirLock
 from relevo.service.hook_host import HookHost
 from relevo.service.listeners import Listener, ListenFailed, open_listeners
 from relevo.service.logs import LogUnavailable, hand_over_log, open_maillog, setup_logging
+from relevo.service.strays import adopt_strays, end_strays
 from relevo.service.takeover import take_over_at_start
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class Supervisor:
         self._counters = Counters(count)
         self._hook_statistics = HookStatistics(count)
         self._slots = [_Slot(row) for row in range(count)]
+        adopt_strays()
         self._watch_signals()
         self._selector.register(self._control.socket, selectors.EVENT_READ, self._control.serve)
         self._watch_hook_host()
@@ -322,6 +324,8 @@ class Supervisor:
         lived = time.monotonic() - slot.started
         pid, slot.pid, slot.is_ready = slot.pid, 0, False
         self._connections.clear(slot.row)
+        if code != 0:  # one that ended in order has ended its commands
+            end_strays([self._hook_host.pid, *(other.pid for other in self._slots)])
         if self._is_stopping:
             if code != 0:
                 logger.warning("worker %d (process %d) ended with %d", slot.row, pid, code)
