@@ -52,6 +52,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
 }
 
 _OF_MESSAGE = "SELECT kind, data FROM event WHERE message = ? ORDER BY time, n LIMIT ?"
+_LATEST = "SELECT kind, data FROM event ORDER BY message DESC, n DESC LIMIT ?"
 _OLDEST = "SELECT message FROM event ORDER BY message LIMIT 1"
 _EDGE = "SELECT message FROM event ORDER BY message LIMIT 1 OFFSET ?"
 _PRUNE = "DELETE FROM event WHERE message < ?"
@@ -141,6 +142,14 @@ class Buffer:
 def events_of(connection: apsw.Connection, message: str, limit: int) -> Iterator[Event]:
     """The events of a message in the order of time, those of this release's kinds."""
     for kind, data in connection.execute(_OF_MESSAGE, (message, limit)):
+        event = decode_event(str(kind), bytes(data))
+        if event is not None:
+            yield event
+
+
+def latest(connection: apsw.Connection, limit: int) -> Iterator[Event]:
+    """The events of the newest messages, and those without one, from the end of the key."""
+    for kind, data in connection.execute(_LATEST, (limit,)):
         event = decode_event(str(kind), bytes(data))
         if event is not None:
             yield event

@@ -21,7 +21,7 @@ from relevo.journal.events import Event, OperatorAction
 from relevo.queue.database import DatabaseError, QueuePaths, Transaction, Turn, connect, damage
 from relevo.queue.disk import Disk
 from relevo.queue.generations import OWN_FILE, SpoolName
-from relevo.queue.history import Numbers, events_of, messages_mentioning
+from relevo.queue.history import Numbers, events_of, latest, messages_mentioning
 from relevo.queue.leases import content_of
 from relevo.queue.records import decode_envelope, decode_recipients
 from relevo.queue.store import Content, MessageId, Summary
@@ -29,6 +29,7 @@ from relevo.queue.store import Content, MessageId, Summary
 _WRITER = 63  # in the numbers of event rows; workers count from 0
 _PAGE = 500
 _MOST_EVENTS = 10_000  # of one message
+_LOOK_BACK = 1000  # rows among which the latest events are looked for
 
 _MESSAGES = "SELECT id, created, size, envelope FROM message WHERE id > ? ORDER BY id LIMIT ?"
 _MESSAGE = "SELECT id, created, size, envelope FROM message WHERE id = ?"
@@ -41,6 +42,7 @@ _COUNTS = (
     " (SELECT count(*) FROM unit WHERE owner IS NOT NULL),"
     " (SELECT min(due) FROM unit WHERE owner IS NULL) FROM counter"
 )
+_OLDEST = "SELECT created FROM message ORDER BY id LIMIT 1"
 _RETRY = "UPDATE unit SET due = ? WHERE message = ? AND owner IS NULL"
 _FILE = "SELECT file, (SELECT count(owner) FROM unit WHERE message = id) FROM message WHERE id = ?"
 _DROP = "DELETE FROM unit WHERE message = ?"
@@ -182,6 +184,16 @@ class QueueReader:
         assert row is not None
         messages, events, units, leased, due = row
         return Counts(messages, units, leased, events, due)
+
+    def oldest(self) -> float | None:
+        """When the oldest waiting message came, seconds since the epoch; None: there is none."""
+        row = self._connection.execute(_OLDEST).fetchone()
+        return None if row is None else float(row[0])
+
+    def latest_events(self, limit: int) -> tuple[Event, ...]:
+        """What the history says last, newest first, of the messages that came last."""
+        found = latest(self._connection, _LOOK_BACK)
+        return tuple(sorted(found, key=lambda event: event.time, reverse=True)[:limit])
 
     def retry(self, identities: Iterable[str]) -> int:
         """Make the waiting units of messages due now; returns how many messages had some."""

@@ -75,6 +75,7 @@ def start_body(dialog: Dialog, event: BodyStart) -> None:
     else:
         dialog.move(Verb.DATA)
         dialog.reading = DataReader(dialog.settings.max_size)
+        dialog.settings.count_reply(354)
         dialog.output.append(_DATA_GO)
 
 
@@ -100,6 +101,7 @@ def _answer_hello(dialog: Dialog, event: Hello, reply: Reply) -> None:
         return
     dialog.is_esmtp = True
     lines = [first, *capabilities(dialog.settings, is_tls=dialog.is_tls)]
+    dialog.settings.count_reply(reply.code)
     dialog.output.append(render_lines(reply.code, lines))
 
 

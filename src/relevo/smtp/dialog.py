@@ -59,6 +59,7 @@ class Dialog:
         return move in NEXT[self.state]
 
     def say(self, reply: Reply) -> None:
+        self.settings.count_reply(reply.code)
         self.output.append(render(reply.code, reply.enhanced, reply.text))
 
     def ask(self, event: Event) -> None:

@@ -135,7 +135,9 @@ def _label(line: bytes, dialog: Dialog) -> str:
 
 def _run(dialog: Dialog, line: bytes) -> None:
     word, _, argument = line.partition(b" ")
-    found = _COMMANDS.get(word.upper())
+    word = word.upper()
+    dialog.settings.count_command(word)
+    found = _COMMANDS.get(word)
     if found is None:
         _refuse_unknown(dialog, line)
         return

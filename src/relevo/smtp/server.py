@@ -25,7 +25,7 @@ from relevo.smtp.answers import answer, answer_message, start_body, take_questio
 from relevo.smtp.dialog import Dialog
 from relevo.smtp.events import Auth, AuthResponse, BodyStart, Event, MessageEnd
 from relevo.smtp.incoming import final_replies, read_body, read_line
-from relevo.smtp.replies import Reply
+from relevo.smtp.replies import Reply, render
 from relevo.smtp.settings import SessionSettings
 from relevo.smtp.states import IN_TRANSACTION, Happening, State
 
@@ -64,7 +64,8 @@ class ServerSession:
             return
         dialog.move(Happening.GREETING)
         protocol = "LMTP" if settings.is_lmtp else "ESMTP"
-        dialog.say(Reply(220, "", f"{settings.hostname} {protocol} {settings.software}"))
+        text = f"{settings.hostname} {protocol} {settings.software}"
+        dialog.output.append(render(220, "", text))  # of each connection one: not counted
 
     def receive(self, data: bytes) -> None:
         """Octets from the client. The shell stops reading while `buffered` is large."""
@@ -162,6 +163,7 @@ class ServerSession:
         if not dialog.is_closing:
             assert isinstance(take_question(dialog), Auth | AuthResponse)
             encoded = binascii.b2a_base64(data, newline=False)
+            dialog.settings.count_reply(334)
             dialog.output.append(b"334 " + encoded + b"\r\n")
 
     def reply_recipients(self, replies: Sequence[tuple[int, str, str]]) -> None:

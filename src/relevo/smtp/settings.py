@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+def ignore(_what: object) -> None:
+    """Counts nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +28,7 @@ class SessionSettings:
     max_rejected_recipients: int = 100  # one more is answered 421
     max_idle_commands: int = 1000  # other than RCPT, DATA, BDAT, since the last accepted message
     software: str = "relevo"
+    # Told of each command's verb in capitals, also of unknown ones, and of the code of each reply
+    # but the greeting. On the path of every command: they should only count.
+    count_command: Callable[[bytes], None] = field(default=ignore, compare=False, repr=False)
+    count_reply: Callable[[int], None] = field(default=ignore, compare=False, repr=False)

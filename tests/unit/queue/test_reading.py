@@ -115,6 +115,22 @@ def test_counts(tmp_path: Path) -> None:
     run(check())
 
 
+def test_the_oldest_message_and_the_latest_events(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            with reader_of(tmp_path) as reader:
+                assert reader.oldest() is None
+                assert reader.latest_events(5) == ()
+                for identity, at in (("0a", NOW), ("0b", NOW + 5)):
+                    new = message(identity=identity, events=(accepted(identity, at=at),))
+                    await store.add(replace(new, created=at), lease=False)
+                assert reader.oldest() == NOW
+                assert [event.time for event in reader.latest_events(5)] == [NOW + 5, NOW]
+                assert len(reader.latest_events(1)) == 1
+
+    run(check())
+
+
 def test_retry_makes_waiting_units_due_and_leaves_leased_ones(tmp_path: Path) -> None:
     async def check() -> None:
         async with opened(tmp_path) as store:

@@ -234,3 +234,13 @@ def test_line_ends_in_the_text_for_a_hello_make_no_capabilities() -> None:
     session.next_event()
     session.reply(250, "", "hi\r\n250-XEVIL\nx")
     assert b"250-mx.test hi 250-XEVIL x\r\n250-PIPELINING\r\n" in session.take_output()
+
+
+def test_commands_and_replies_are_told_to_whoever_counts_them() -> None:
+    verbs: list[bytes] = []
+    told: list[int] = []
+    settings = replace(SETTINGS, count_command=verbs.append, count_reply=told.append)
+    driver = Driver(settings)
+    driver.feed(TO_DATA + b"x\r\n.\r\nnoop\r\nWHAT\r\nQUIT\r\n")
+    assert verbs == [b"EHLO", b"MAIL", b"RCPT", b"DATA", b"NOOP", b"WHAT", b"QUIT"]
+    assert told == [250, 250, 250, 354, 250, 250, 500, 221]  # the greeting is not counted
