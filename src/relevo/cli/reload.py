@@ -25,7 +25,8 @@ def reload(config_dir: Path, overrides: tuple[str, ...]) -> None:
     """Let the running server re-read configuration, users, aliases and certificates.
 
     All of it is checked first. When anything is wrong nothing changes, the problems are printed,
-    and the exit code is 3. Exit code 4 when no server is running.
+    and the exit code is 3. Keys that were changed and need a restart are named. Exit code 4 when no
+    server is running.
     """
     answer = ask(load_config(config_dir, overrides).data_dir, "reload")
     problems = answer["problems"]
@@ -35,3 +36,5 @@ def reload(config_dir: Path, overrides: tuple[str, ...]) -> None:
             click.echo(f"  {problem}", err=True)
         sys.exit(EXIT_CONFIG)
     click.echo("reloaded")
+    if keys := answer.get("restart_needed"):
+        click.echo(f"a restart is needed for {', '.join(keys)}")

@@ -41,6 +41,7 @@ from relevo.service.data_dir import DataDirError, DataDirLock
 from relevo.service.hook_host import HookHost
 from relevo.service.listeners import Listener, ListenFailed, open_listeners
 from relevo.service.logs import LogUnavailable, hand_over_log, open_maillog, setup_logging
+from relevo.service.restart import keys_for_a_restart, refuse_another_data_dir
 from relevo.service.strays import adopt_strays, end_strays
 from relevo.service.takeover import take_over_at_start
 
@@ -83,7 +84,7 @@ class Supervisor:
 
     def __init__(self, load_config: Callable[[], Config]) -> None:
         self._load_config = load_config
-        self._config = load_config()
+        self._config = self._started_with = load_config()
         self._slots: list[_Slot] = []
         self._selector = selectors.DefaultSelector()
         self._is_stopping = False
@@ -368,6 +369,7 @@ class Supervisor:
         """Validate, then let the workers re-read; the problems that refused it, else none."""
         try:
             config = self._load_config()
+            refuse_another_data_dir(self._started_with, config)
             watcher = _validate(config)
             setup_logging(config)
         except (
@@ -381,6 +383,8 @@ class Supervisor:
             logger.error("reload refused, everything stays as it was: %s", error)  # noqa: TRY400
             return str(error).splitlines()
         self._config, self._watcher = config, watcher
+        if keys := keys_for_a_restart(self._started_with, config):
+            logger.warning("a restart is needed for %s", ", ".join(keys))
         self._hook_host.reconfigure(config)
         self._signal_workers(signal.SIGHUP)
         return []
@@ -388,7 +392,9 @@ class Supervisor:
     def answer(self, request: str) -> dict[str, object]:
         """A question on the control socket."""
         if request == "reload":
-            return {"problems": self.reload()}
+            problems = self.reload()
+            keys = keys_for_a_restart(self._started_with, self._config)
+            return {"problems": problems, "restart_needed": keys}
         if request == "status":
             return self.status()
         if request == "wake":

@@ -1,0 +1,47 @@
+"""Keys that a reload cannot take up, because what they are for was made at the start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relevo.config import ConfigErrors, Problem
+
+if TYPE_CHECKING:
+    from relevo.config import Config
+
+_WHOLE_TABLES = ("listen",)
+_KEYS = (
+    "server.workers",
+    "server.watch_loop",
+    "server.user",
+    "server.loop",
+    "queue.min_free_space",
+    "queue.segment_size",
+    "queue.inline_size",
+    "history.max_age",
+    "history.max_events",
+)
+
+
+def keys_for_a_restart(started: Config, config: Config) -> list[str]:
+    """Names of keys in which `config` differs from what the server was started with."""
+    names = [
+        f"{table}.{key}" for table in _WHOLE_TABLES for key in getattr(config, table).__slots__
+    ]
+    return [name for name in (*names, *_KEYS) if _value(started, name) != _value(config, name)]
+
+
+def refuse_another_data_dir(started: Config, config: Config) -> None:
+    """Raises ConfigErrors: queue, locks and secrets of a running server stay where they are."""
+    if config.data_dir != started.data_dir:
+        file, _, line = config.origins.get("data_dir", "").rpartition(":")
+        place = (file, int(line)) if line.isdecimal() else (str(config.config_dir), 0)
+        text = f"the server runs on {started.data_dir}"
+        hint = "a restart, not a reload, takes it to another"
+        raise ConfigErrors([Problem(*place, "data_dir", text, hint)])
+
+
+def _value(config: Config, name: str) -> object:
+    table, _, key = name.partition(".")
+    value: object = getattr(getattr(config, table), key)
+    return value
