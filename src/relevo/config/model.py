@@ -52,9 +52,20 @@ class Listen:
         "",
     )
     haproxy: bool = key(
-        "Connections to the SMTP addresses start with a PROXY header. Not supported by this "
-        "release: `true` is refused.",
+        "Every connection to these addresses (but monitoring) starts with a PROXY header, version "
+        "1 or 2, in front of TLS too; see `proxy.trusted`.",
         False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """[proxy]"""
+
+    trusted: tuple[str, ...] = key(
+        "With `listen.haproxy`: the proxies whose word on the client's address is taken, as "
+        "addresses and networks. Connections from elsewhere are closed without a reply.",
+        (),
     )
 
 
@@ -395,6 +406,7 @@ class Config:
         "",
     )
     listen: Listen = key("", Listen)
+    proxy: Proxy = key("", Proxy)
     server: Server = key("", Server)
     smtp: Smtp = key("", Smtp)
     limits: Limits = key("", Limits)

@@ -38,6 +38,9 @@ DIFFERENCES = (
     Difference("listen.smtp", ("systemd",), "chasquid takes its sockets from systemd."),
     Difference("listen.submission", ("systemd",), "chasquid takes its sockets from systemd."),
     Difference("listen.submission_tls", ("systemd",), "chasquid takes its sockets from systemd."),
+    Difference(
+        "proxy.trusted", ("0.0.0.0/0", "::/0"), "chasquid takes a PROXY header from anybody."
+    ),
     Difference("spf.skip_networks", (), "chasquid checks every client."),
     Difference("delivery.local", "mda", "chasquid hands local mail to a mail delivery agent."),
     Difference("hooks.writable_by_others", "warn", "chasquid does not look at it."),

@@ -57,6 +57,7 @@ these differ:
 _WHAT_KEYS = {
     "": "Keys outside a table",
     "listen": "Where to listen",
+    "proxy": "Proxies in front of the server",
     "server": "Processes",
     "smtp": "What is offered to clients",
     "limits": "Bounds of connections and messages",

@@ -194,6 +194,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "auth.dovecot_userdb_path": _optional_file,
     "auth.dovecot_client_path": _optional_file,
     "dns.servers": _name_servers,
+    "proxy.trusted": _networks,
     "spf.skip_networks": _networks,
     "delivery.local": _local,
     "delivery.mda_command": _command,
@@ -252,12 +253,21 @@ def _something_listens(config: Config, places: Places) -> Iterator[Problem]:
         yield places.problem("listen.smtp", "there is no address to listen on", "give one")
 
 
-def _no_proxy_yet(config: Config, places: Places) -> Iterator[Problem]:
-    if config.listen.haproxy:
+def _proxies_are_named(config: Config, places: Places) -> Iterator[Problem]:
+    if not config.listen.haproxy:
+        return
+    if not config.proxy.trusted:
         yield places.problem(
             "listen.haproxy",
-            "the PROXY protocol is not supported by this release",
-            "remove the key, and let clients connect without a proxy that sends PROXY headers",
+            "no proxy is trusted, so every connection would be closed",
+            'name the proxies, for example proxy.trusted = ["127.0.0.1"]',
+        )
+    elif any(network.endswith("/0") for network in config.proxy.trusted):
+        yield places.problem(
+            "proxy.trusted" if "proxy.trusted" in places.settings else "listen.haproxy",
+            "a PROXY header is taken from anybody, so anybody can claim any address",
+            'name the proxies, for example proxy.trusted = ["127.0.0.1"] in relevo.toml',
+            Severity.WARNING,
         )
 
 
@@ -309,7 +319,7 @@ _CROSS_RULES: tuple[
 ] = (
     (frozenset((*_LISTS, "listen.monitoring")), _addresses_differ),
     (frozenset(_LISTS), _something_listens),
-    (frozenset({"listen.haproxy"}), _no_proxy_yet),
+    (frozenset({"listen.haproxy", "proxy.trusted"}), _proxies_are_named),
     (frozenset({"auth.dovecot", "auth.mechanisms"}), _scram_knows_no_dovecot),
     (frozenset({"listen.monitoring"}), _no_monitoring_yet),
     (frozenset({"delivery.local"}), _maildirs_differ),

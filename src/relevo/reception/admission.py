@@ -22,6 +22,7 @@ _ENTRY = struct.Struct("=QQ")  # key, count
 _HEADER = 64
 _ROW = _HEADER + _SLOTS * _ENTRY.size
 _TOTAL = struct.Struct("=Q")
+_UNNAMED = 2  # the key of connections whose source is not known yet; no address has it
 
 
 class Admission(Enum):
@@ -136,6 +137,17 @@ class Gate:
     def leave(self, ip: str) -> None:
         """A connection that was admitted is closed."""
         self._table.add(self._row, source_key(ip), -1)
+
+    def enter_unnamed(self) -> Admission:
+        """Count a connection whose source its proxy will name: only the total limits it."""
+        if self._table.total() >= self.limits.total:
+            return Admission.TOO_MANY
+        self._table.add(self._row, _UNNAMED, 1)
+        return Admission.ADMITTED
+
+    def leave_unnamed(self) -> None:
+        """Such a connection is closed, or is now counted by its source."""
+        self._table.add(self._row, _UNNAMED, -1)
 
     @property
     def is_busy(self) -> bool:

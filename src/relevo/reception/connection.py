@@ -2,7 +2,8 @@
 
 The only file of this room that touches a socket. One read, one write: what a read brought is
 fed to the session, its events go to the `Dialogue`, and when none is left the output is written
-at once. While an event waits for its answer (a task), nothing further is taken from the session,
+at once. Where a proxy stands in front, its header is read before anything else, a TLS handshake
+included. While an event waits for its answer (a task), nothing further is taken from the session,
 and reading stops when a client sends far ahead.
 """
 
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 from relevo.reception import answers
 from relevo.reception.admission import Admission
 from relevo.reception.dialogue import Dialogue
+from relevo.reception.networks import is_within
+from relevo.reception.proxy_header import BadProxyHeader, parse_proxy_header
 from relevo.reception.tls import TlsClosed, TlsFailed, TlsLayer
 from relevo.smtp import Deadline, ServerSession
 from relevo.smtp.events import StartTls
@@ -48,6 +51,7 @@ class SmtpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._hold: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._header: bytes | None = None  # what has come of a PROXY header; None: none awaited
         self._is_admitted = False
         self._is_reading = True
         self._is_write_blocked = False
@@ -71,18 +75,29 @@ class SmtpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop has its own class
         peer = transport.get_extra_info("peername")
-        self.client_ip = peer[0] if peer else "0.0.0.0"
-        port = peer[1] if peer else 0
-        self.client = (
-            f"[{self.client_ip}]:{port}" if ":" in self.client_ip else f"{self.client_ip}:{port}"
-        )
+        self._set_client(*(peer[:2] if peer else ("0.0.0.0", 0)))
         self._all.add(self)
+        config = self._services.config
+        if not config.listen.haproxy:
+            self._begin()
+        elif not is_within(self.client_ip, config.proxy.trusted):
+            self._end_unanswered("it is none of proxy.trusted")
+        elif (admission := self._services.gate.enter_unnamed()) is Admission.ADMITTED:
+            self._header = b""
+        else:
+            self._end_unanswered(admission.value)
+
+    def _set_client(self, ip: str, port: int) -> None:
+        self.client_ip = ip
+        self.client = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+    def _begin(self) -> None:
+        """The client is known: count it, and greet it or wait for its TLS."""
         admission = self._services.gate.enter(self.client_ip)
         self._is_admitted = admission is Admission.ADMITTED
         if self._mode.is_tls_from_start:
             if self._services.tls_context is None:
-                logger.error("%s: no certificate, so no TLS: connection ended", self.client)
-                self._transport.abort()
+                self._end_unanswered("no certificate, so no TLS", logging.ERROR)
                 return
             self._start_tls()
         if not self._is_admitted:
@@ -92,11 +107,42 @@ class SmtpConnection(asyncio.Protocol):
             self.session.greet()
             self._flush()
 
+    def _end_unanswered(self, why: str, level: int = logging.INFO) -> None:
+        logger.log(level, "%s: connection closed: %s", self.client, why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _receive_header(self, header: bytes) -> None:
+        """What came first of a connection that a proxy makes for its client."""
+        parsed = parse_proxy_header(header)
+        if parsed is None:
+            self._header = header
+            return
+        self._leave_unnamed()
+        if isinstance(parsed, BadProxyHeader):
+            self._end_unanswered(parsed.reason)
+            return
+        if parsed.source is not None:
+            proxy = self.client
+            self._set_client(parsed.source.ip, parsed.source.port)
+            logger.debug("%s: by proxy %s", self.client, proxy)
+        self._begin()
+        rest = header[parsed.length :]
+        if rest:
+            self.data_received(rest)
+
+    def _leave_unnamed(self) -> None:
+        if self._header is not None:
+            self._header = None
+            self._services.gate.leave_unnamed()
+
     def data_received(self, data: bytes) -> None:
         self._since_read = self._loop.time()
         self._window_octets += len(data)
         try:
-            if self._tls is None:
+            if self._header is not None:
+                self._receive_header(self._header + data)
+            elif self._tls is None:
                 self.session.receive(data)
                 self._pump()
             else:
@@ -127,6 +173,7 @@ class SmtpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._all.discard(self)
+        self._leave_unnamed()
         if self._is_admitted:
             self._is_admitted = False
             self._services.gate.leave(self.client_ip)
@@ -325,6 +372,10 @@ class SmtpConnection(asyncio.Protocol):
                 self._transport.abort()
             return
         limits = self._services.config.limits
+        if self._header is not None:
+            if now - self._since_connect > limits.handshake_timeout.total_seconds():
+                self._end_unanswered("its PROXY header took too long")
+            return
         if self._tls is not None and not self._tls.is_up:
             if now - self._since_connect > limits.handshake_timeout.total_seconds():
                 logger.info("%s: TLS handshake took too long", self.client)
@@ -368,7 +419,9 @@ class SmtpConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """The server stops: end now, or after the transaction that is open."""
-        if self._task is None and not self._dialogue.has_transaction:
+        if self._header is not None:
+            self._end_unanswered("the server stops")
+        elif self._task is None and not self._dialogue.has_transaction:
             self._end(answers.SHUTTING_DOWN)
 
     def abort(self) -> None:

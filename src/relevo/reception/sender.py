@@ -7,14 +7,13 @@ mail in clear text only where SPF says `pass`: without it anybody could raise th
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from relevo.mailauth import SpfOutcome, SpfResult, check_host
 from relevo.queue import SecurityLevel
 from relevo.queue.store import StoreFailed
 from relevo.reception import answers
+from relevo.reception.networks import is_within
 
 if TYPE_CHECKING:
     from relevo.config import Config
@@ -39,7 +38,7 @@ def is_to_be_checked(config: Config, client_ip: str, reverse_path: Address) -> b
     return (
         config.spf.check
         and not reverse_path.is_null
-        and not _is_within(client_ip, config.spf.skip_networks)
+        and not is_within(client_ip, config.spf.skip_networks)
     )
 
 
@@ -73,21 +72,3 @@ async def _check_level(services: Services, line: Line, domain: str) -> None:
         raise SenderRefused(answers.SENDER_UNKNOWN_NOW) from error
     if level < known:
         raise SenderRefused(answers.LEVEL_TOO_LOW)
-
-
-@lru_cache(maxsize=4096)
-def _is_within(ip: str, networks: tuple[str, ...]) -> bool:
-    if not networks:
-        return False
-    try:
-        address = ip_address(ip.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in _parsed(networks))
-
-
-@lru_cache(maxsize=16)
-def _parsed(networks: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(network) for network in networks)

@@ -147,14 +147,18 @@ def server(column: Column, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def start(column: Column, tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers of the test's own: start(settings=…, sockets=…, and what ConfigDir takes)."""
+    """Starts servers of the test's own: start(settings=…, …), with what ConfigDir takes."""
     started: list[Server] = []
 
     def start_server(
-        *, settings: Settings | None = None, sockets: Sockets | None = None, **config: Any
+        *,
+        settings: Settings | None = None,
+        sockets: Sockets | None = None,
+        first: bytes = b"",
+        **config: Any,
     ) -> Server:
         made = ConfigDir(tmp_path / str(len(started)), **config)
-        started.append(Server(column, made, settings, sockets))
+        started.append(Server(column, made, settings, sockets, first=first))
         started[-1].start()
         return started[-1]
 

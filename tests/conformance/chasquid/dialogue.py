@@ -50,14 +50,25 @@ class Reply:
 
 
 class Client:
-    """One connection. `greeting` is read at once."""
+    """One connection. `greeting` is read at once.
 
-    def __init__(self, address: tuple[str, int], *, tls: bool = False, timeout: float = 10) -> None:
+    `first` is sent before anything else, the TLS handshake included: a proxy's header.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        tls: bool = False,
+        timeout: float = 10,
+        first: bytes = b"",
+    ) -> None:
         self._timeout = timeout
         self._buffer = bytearray()
         self._socket = socket.create_connection(address, timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            self.send(first)
             if tls:
                 self._wrap()
             self.greeting = self.read_reply()

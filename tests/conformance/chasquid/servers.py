@@ -127,13 +127,15 @@ class Server:
         settings: Settings | None = None,
         sockets: Sockets | None = None,
         names: NameService | None = None,
+        first: bytes = b"",
     ) -> None:
-        """Without `names`, every look-up in DNS fails."""
+        """Without `names`, every look-up in DNS fails; `first` opens each SMTP connection."""
         self.column = column
         self.config = config
         self._settings = settings or Settings()
         self._sockets = sockets or Sockets()
         self._names = names
+        self._first = first
         self._process: subprocess.Popen[bytes] | None = None
         self._output = config.path.parent / "output.log"
         self._mark = 0
@@ -205,7 +207,7 @@ class Server:
                 return "pid" in listeners
             case Column.CHASQUID:
                 try:
-                    Client(self.config.smtp, timeout=5).close()
+                    Client(self.config.smtp, timeout=5, first=self._first).close()
                 except (OSError, Closed, Silence):
                     return False
                 return True
@@ -259,7 +261,7 @@ class Server:
 
     def connect(self, *, tls: bool = False, timeout: float = 10) -> Client:
         """To the smtp listener; `tls` starts TLS there, without an EHLO after it."""
-        client = Client(self.config.smtp, timeout=timeout)
+        client = Client(self.config.smtp, timeout=timeout, first=self._first)
         if tls:
             client.ehlo()
             client.starttls()

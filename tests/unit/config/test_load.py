@@ -203,11 +203,23 @@ def test_an_empty_listening_address_is_refused(tmp_path: Path) -> None:
     assert problem.startswith("chasquid.conf:2: smtp_address: an empty listening address")
 
 
-def test_haproxy_is_refused_until_it_is_supported(tmp_path: Path) -> None:
-    (problem,) = refusal(tmp_path, chasquid="#\nhaproxy_incoming: true")
-    assert problem.startswith(
-        "chasquid.conf:2: haproxy_incoming: the PROXY protocol is not supported by this release"
+def test_haproxy_incoming_trusts_anybody_as_chasquid_does_and_warns(tmp_path: Path) -> None:
+    config = loaded(tmp_path, chasquid='hostname: "mx.test"\nhaproxy_incoming: true')
+    assert config.proxy.trusted == ("0.0.0.0/0", "::/0")
+    (warning,) = config.warnings
+    assert (warning.line, warning.key) == (2, "haproxy_incoming")
+    assert "from anybody" in warning.text
+
+
+def test_haproxy_incoming_with_proxies_named_is_no_warning(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        chasquid='hostname: "mx.test"\nhaproxy_incoming: true',
+        relevo='[proxy]\ntrusted = ["192.0.2.1"]',
     )
+    assert config.listen.haproxy
+    assert config.proxy.trusted == ("192.0.2.1/32",)
+    assert not config.warnings
 
 
 def test_what_a_later_release_brings_is_a_warning(tmp_path: Path) -> None:
