@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MAX_LINE = 64 * 1024
 """Longest line, octets."""
 
+MAX_PROBLEMS = 20
+"""Wrong lines of one file that are named."""
+
 ANY_USER = "*"
 """The name of the catch-all entry, and the target that keeps the user part."""
 
@@ -51,26 +54,39 @@ def parse_aliases(
 ) -> Mapping[str, tuple[Target, ...]]:
     """Entries of the file by exact local part (see LocalPartRules), `*` for the catch-all.
 
-    An entry without targets has an empty tuple and counts as absent. Raises FileError.
+    An entry without targets has an empty tuple and counts as absent. Raises FileError
+    with every wrong line.
     """
     entries: Aliases = {}
+    problems: list[FileProblem] = []
     for number, line in enumerate(data.split(b"\n"), start=1):
-        if len(line) > MAX_LINE:
-            raise FileError(FileProblem(path, number, f"line longer than {MAX_LINE} octets"))
         try:
-            text = line.decode("utf-8").strip()
-            if not text or text.startswith("#"):
-                continue
-            name, targets = _parse_line(text, domain)
-        except UnicodeDecodeError as error:
-            raise FileError(FileProblem(path, number, "not UTF-8 text")) from error
+            entry = _parse_line(line, domain)
         except InvalidTargets as error:
-            raise FileError(FileProblem(path, number, str(error))) from error
-        entries[_entry_key(name, rules)] = targets
+            problems.append(FileProblem(path, number, str(error)))
+            if len(problems) == MAX_PROBLEMS:
+                break
+        else:
+            if entry is not None:
+                name, targets = entry
+                entries[_entry_key(name, rules)] = targets
+    if problems:
+        raise FileError(*problems)
     return MappingProxyType(entries)
 
 
-def _parse_line(text: str, domain: str) -> tuple[str, tuple[Target, ...]]:
+def _parse_line(line: bytes, domain: str) -> tuple[str, tuple[Target, ...]] | None:
+    """Name and targets; None where the line says nothing. Raises InvalidTargets."""
+    if len(line) > MAX_LINE:
+        raise InvalidTargets(f"line longer than {MAX_LINE} octets")
+    try:
+        text = line.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise InvalidTargets("not UTF-8 text") from error
+    return None if not text or text.startswith("#") else _parse_entry(text, domain)
+
+
+def _parse_entry(text: str, domain: str) -> tuple[str, tuple[Target, ...]]:
     name, colon, right = text.partition(":")
     name, right = name.strip(), right.strip()
     if not colon:

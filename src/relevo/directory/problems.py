@@ -1,7 +1,7 @@
 """What is wrong in a file of the directory, as values with the place.
 
-A reader of one file raises `FileError` with the first problem it meets; loading a whole config
-directory collects them into one `DirectoryErrors`, so that an operator sees all at once.
+A reader of one file raises `FileError` with what it found; loading a whole config directory
+collects that into one `DirectoryErrors`, so that an operator sees all at once.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class FileProblem:
 
 
 class FileError(Exception):
-    """A file of the directory cannot be used; `problem` says where and why."""
+    """A file of the directory cannot be used; `problems`, at least one, say where and why."""
 
-    def __init__(self, problem: FileProblem) -> None:
-        super().__init__(problem)
-        self.problem = problem
+    def __init__(self, *problems: FileProblem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
 
     def __str__(self) -> str:
-        return str(self.problem)
+        return "\n".join(str(problem) for problem in self.problems)
 
 
 class DirectoryErrors(Exception):

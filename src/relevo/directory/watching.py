@@ -90,7 +90,7 @@ class DirectoryWatcher:
             folders, problems = scan_domains(self._folder)
         except FileError as error:
             folders = {name: domain.folder for name, domain in self._domains.items()}
-            problems = [error.problem]
+            problems = [*error.problems]
         self._domains = {name: self._watched(name, folder) for name, folder in folders.items()}
         changed = False
         for domain in self._domains.values():
@@ -141,8 +141,7 @@ class _WatchedDomain:
 
     @property
     def problems(self) -> list[FileProblem]:
-        found = (self._users.problem, self._aliases.problem)
-        return [problem for problem in found if problem is not None]
+        return [*self._users.problems, *self._aliases.problems]
 
     def files(self) -> DomainFiles:
         aliases, users = self._aliases.content, self._users.content
@@ -156,7 +155,7 @@ class _WatchedFile(Generic[Content]):
 
     def __init__(self, path: Path, parse: Callable[[bytes], Content]) -> None:
         self.content: Content | None = None
-        self.problem: FileProblem | None = None
+        self.problems: tuple[FileProblem, ...] = ()
         self._path = path
         self._parse = parse
         self._signature: Signature | None = None
@@ -175,14 +174,14 @@ class _WatchedFile(Generic[Content]):
             text = f"cannot be read: {error.strerror}"
             return self._refuse(FileProblem(self._path, 0, text))
         except FileError as error:
-            return self._refuse(error.problem)
+            return self._refuse(*error.problems)
         is_settled = abs(now - status.st_mtime) >= _SETTLED_AFTER_S
         self._signature = _signature(status) if is_settled else None
         return self._take(data)
 
-    def _refuse(self, problem: FileProblem) -> bool:
+    def _refuse(self, *problems: FileProblem) -> bool:
         self._signature = self._digest = None
-        self.problem = problem
+        self.problems = problems
         return False
 
     def _take(self, data: bytes) -> bool:
@@ -193,9 +192,9 @@ class _WatchedFile(Generic[Content]):
         try:
             content = self._parse(data)
         except FileError as error:
-            self.problem = error.problem
+            self.problems = error.problems
             return False
-        self.problem = None
+        self.problems = ()
         self.content = content
         return True
 

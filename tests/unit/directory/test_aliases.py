@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relevo.directory.aliases import MAX_LINE, InvalidTargets, parse_aliases, parse_targets
+from relevo.directory.aliases import (
+    MAX_LINE,
+    MAX_PROBLEMS,
+    InvalidTargets,
+    parse_aliases,
+    parse_targets,
+)
 from relevo.directory.local_part import LocalPartRules
 from relevo.directory.problems import FileError
 from relevo.directory.values import MailTarget, PipeTarget, Target, ViaTarget
@@ -90,6 +96,15 @@ def test_a_wrong_line_is_named_with_file_and_line(line: str, text: str) -> None:
     assert text in str(caught.value)
 
 
+def test_all_wrong_lines_are_named_up_to_a_limit() -> None:
+    with pytest.raises(FileError) as caught:
+        read(b"a b\nok: user\nc:\n")
+    assert [problem.line for problem in caught.value.problems] == [1, 3]
+    with pytest.raises(FileError) as caught:
+        read(b"wrong\n" * 1000)
+    assert len(caught.value.problems) == MAX_PROBLEMS
+
+
 @pytest.mark.case("A49")
 def test_comments_blank_lines_and_crlf() -> None:
     assert read(b"  # a: b\r\n\r\n\ta : user \r\n#x\n") == {"a": (mail("user"),)}
@@ -115,7 +130,7 @@ def test_any_octets_give_entries_or_the_error_of_the_file(data: bytes) -> None:
     try:
         read(data)
     except FileError as error:
-        line = error.problem.line
+        line = error.problems[-1].line
     assert 1 <= line <= data.count(b"\n") + 1
 
 

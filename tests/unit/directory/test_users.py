@@ -105,5 +105,5 @@ def test_any_text_gives_users_or_the_error_of_the_file(text: str) -> None:
     try:
         parse_users(text.encode("utf-8", "surrogatepass"), path=PATH)
     except FileError as error:
-        line = error.problem.line
+        line = error.problems[-1].line
     assert line >= 1
