@@ -57,6 +57,7 @@ class SmtpConnection(asyncio.Protocol):
         self._is_write_blocked = False
         self._burst = 0
         self._is_ending = False
+        self._has_eof = False  # the client sends no more, but some of it is not answered yet
         self.client = ""
         self.client_ip = ""
         self.tls_version = ""
@@ -166,9 +167,15 @@ class SmtpConnection(asyncio.Protocol):
         self._regulate_reading()
 
     def eof_received(self) -> bool:
-        self.session.receive_eof()
-        self._pump()
-        return False
+        return self._take_eof()
+
+    def _take_eof(self) -> bool:
+        """The client sends no more; True: what it sent before is still to be answered."""
+        self._has_eof = self._task is not None or self._timer is not None
+        if not self._has_eof:
+            self.session.receive_eof()
+            self._pump()
+        return self._has_eof
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -257,6 +264,8 @@ class SmtpConnection(asyncio.Protocol):
         self._flush()
         if self._services.is_draining and not self._is_ending and not dialogue.has_transaction:
             self.drain()
+        if self._has_eof:
+            self._take_eof()
         self._regulate_reading()
 
     def _flush(self) -> None:
@@ -297,7 +306,7 @@ class SmtpConnection(asyncio.Protocol):
 
     def _regulate_reading(self) -> None:
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._has_eof:
             return
         wanted = (
             self._hold is None
@@ -327,11 +336,12 @@ class SmtpConnection(asyncio.Protocol):
                 return
             for plaintext in tls.plaintext():
                 self.session.receive(plaintext)
+            self._write_raw(tls)  # answers of TLS itself: a client may ask for new keys for ever
             self._pump()
         except TlsClosed:
-            self.session.receive_eof()
             self._pump()
-            self._close()
+            if not self._take_eof():
+                self._close()
         except TlsFailed as error:
             logger.info("%s: TLS failed: %s", self.client, error)
             self._write_raw(tls)

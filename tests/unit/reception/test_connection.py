@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING, cast
 
 from relevo.reception import Mode
 from unit.reception.conftest import Place, Running, settle
+
+if TYPE_CHECKING:
+    from relevo.reception.tls import TlsLayer
 
 HELLO = "EHLO cli\r\n"
 TO_USER = "MAIL FROM:<a@pass.test>\r\nRCPT TO:<user@d1.test>\r\n"
@@ -231,5 +236,59 @@ def test_names_that_clients_invent_fill_no_memory(place: Place, running: Running
             name = f"{number}.wild.test"
             assert services.session_settings(Mode.SMTP, name).hostname == name
         assert len(services._settings) <= 256
+
+    running(run())
+
+
+def test_what_came_before_the_end_of_the_input_is_answered(place: Place, running: Running) -> None:
+    async def run() -> None:
+        client = place.connect()
+        place.store.gate = asyncio.Event()
+        client.say(HELLO + TO_USER + "DATA\r\n")
+        client.say("Subject: x\r\n\r\nx\r\n.\r\nNOOP\r\nQUIT\r\n")
+        assert client.connection.eof_received()
+        assert client.heard() == ""
+        place.store.gate.set()
+        await settle()
+        assert [line[:3] for line in client.heard().splitlines()] == ["250", "250", "221"]
+        assert client.transport.is_closed
+
+    running(run())
+
+
+def test_the_end_of_the_input_inside_a_message_ends_the_connection(
+    place: Place, running: Running
+) -> None:
+    async def run() -> None:
+        client = place.connect()
+        client.say(HELLO + TO_USER + "DATA\r\nSubject: x\r\n\r\nx\r\n")
+        assert not client.connection.eof_received()
+        assert client.transport.is_closed
+        assert place.store.added == []
+
+    running(run())
+
+
+class AskingTls:
+    """A layer whose client sends no octet of its own, but makes TLS answer."""
+
+    is_up = True
+
+    def receive(self, data: bytes) -> None:
+        self.output = b"answer to " + data
+
+    def plaintext(self) -> Iterator[bytes]:
+        return iter(())
+
+    def take_output(self) -> bytes:
+        return self.output
+
+
+def test_answers_of_tls_itself_do_not_pile_up(place: Place, running: Running) -> None:
+    async def run() -> None:
+        client = place.connect()
+        client.heard()
+        client.connection._tls = cast("TlsLayer", AskingTls())
+        assert client.say("KeyUpdate") == "answer to KeyUpdate"
 
     running(run())
