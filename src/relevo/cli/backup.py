@@ -39,6 +39,8 @@ def backup(target: Path, config_dir: Path, overrides: tuple[str, ...]) -> None:
     data_dir = load_config(config_dir, overrides).data_dir
     if target.exists():
         raise click.UsageError(f"{target} exists already: name a new place")
+    if not target.absolute().parent.is_dir():
+        raise click.UsageError(f"there is no folder {target.absolute().parent}: make it first")
     with tempfile.TemporaryDirectory(prefix=".relevo-backup-", dir=target.parent) as name:
         folder = Path(name) / "data"
         folder.mkdir(mode=0o700)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,10 +17,13 @@ from relevo.hooks.alone import own_host
 from relevo.hooks.contract import Stage
 from relevo.hooks.programs import Program, Programs
 from relevo.hooks.soundness import find_fault
+from relevo.mailauth.spf.result import SpfOutcome
 
 if TYPE_CHECKING:
     from relevo.config import Config
 
+SPF_RESULTS = [outcome.value for outcome in SpfOutcome]
+MAX_PORT = 65535
 STAGES = [stage.value for stage in Stage if stage.is_run]
 
 
@@ -119,6 +123,7 @@ def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> 
     metavar="IP:PORT",
     default="192.0.2.7:40123",
     show_default=True,
+    callback=lambda _context, _option, value: _client(value),
     help="The peer.",
 )
 @click.option(
@@ -130,7 +135,11 @@ def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> 
 )
 @click.option("--tls", is_flag=True, help="As if on an encrypted connection.")
 @click.option(
-    "--spf", metavar="RESULT", default="none", show_default=True, help="The result of SPF."
+    "--spf",
+    type=click.Choice(SPF_RESULTS),
+    default="none",
+    show_default=True,
+    help="The result of SPF.",
 )
 @click.option(
     "--env",
@@ -188,6 +197,19 @@ def try_hooks(
     )
     if not trial.is_positive:
         sys.exit(EXIT_NO)
+
+
+def _client(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    try:
+        ip_address(host.removeprefix("[").removesuffix("]"))
+        is_right = 0 <= int(port) <= MAX_PORT
+    except ValueError:
+        is_right = False
+    if not is_right:
+        example = "192.0.2.7:40123 or [2001:db8::7]:40123"
+        raise click.BadParameter(f"{text!r} is not IP:PORT; write for example {example}")
+    return text
 
 
 def _variables(texts: tuple[str, ...]) -> dict[str, str]:

@@ -69,7 +69,7 @@ def _about(address: str, trace: Trace) -> Trace:
     """Of a message all events; of what no message owns only those that name the address."""
     if _message_id(trace):
         return trace
-    wanted = address.lower()
+    wanted = json.dumps(address.lower(), ensure_ascii=False)  # as a whole value
     return Trace(
         trace.message_id, tuple(one for one in trace.events if wanted in json_line(one).lower())
     )

@@ -158,9 +158,10 @@ def latest(connection: apsw.Connection, limit: int) -> Iterator[Event]:
 def messages_mentioning(connection: apsw.Connection, text: str, limit: int) -> list[str]:
     """Ids with an event that names an address, newest first. Scans; ASCII case is ignored.
 
-    What no message owns (a rejection) stands under its time.
+    The address must be a whole value: `ann@x.test` is not found in `joann@x.test`. What no message
+    owns (a rejection) stands under its time.
     """
-    needle = _encode(text)[1:-1].decode()
+    needle = _encode(text).decode()
     return [str(row[0]) for row in connection.execute(_MENTIONS, (needle, limit))]
 
 

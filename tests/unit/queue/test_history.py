@@ -107,7 +107,8 @@ def test_address_is_found_newest_message_first(connection: apsw.Connection, addr
         done(old),
         attempted(new, target=target),
         attempted(new, target=target),
-        attempted(other, target="someone@else.test"),
+        attempted(other, target=f"jo{target}"),
+        attempted(other, target=f"{target}.elsewhere.test"),
     )
     assert messages_mentioning(connection, address, 10) == [new, old]
     assert messages_mentioning(connection, address, 1) == [new]
