@@ -12,6 +12,7 @@ configuration. Enhanced status codes: RFC 3463.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from relevo.journal import Outcome
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
     from relevo.queue.store import QueuedRecipient, Unit
+
+_log = logging.getLogger(__name__)
+
+INTERNAL_ERROR = "internal error, see the server's log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +84,22 @@ class Agent(Protocol):
 
 
 async def gather_results(deliveries: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """The results of deliveries that run at the same time, in their order.
+    """The results of deliveries that run at the same time, in their order, once all have ended.
 
-    If one raises, that is raised once all have ended: none may still run when the attempt is over.
+    One that raises is temporary, so that the others are not delivered again; only if all raise,
+    that is raised.
     """
     ended = await asyncio.gather(*deliveries, return_exceptions=True)
+    are_all_broken = all(isinstance(result, BaseException) for result in ended)
     results: list[Result] = []
     for result in ended:
-        if isinstance(result, BaseException):
+        if isinstance(result, Result):
+            results.append(result)
+            continue
+        if are_all_broken or not isinstance(result, Exception):
             raise result
-        results.append(result)
+        _log.error("the delivery to one of several recipients failed", exc_info=result)
+        results.append(temporary("4.3.0", INTERNAL_ERROR))
     return results
 
 

@@ -25,11 +25,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relevo.delivery import bounce
-from relevo.delivery.attempt import Agent, Attempt, Result, pending_indices, temporary
+from relevo.delivery.attempt import (
+    INTERNAL_ERROR,
+    Agent,
+    Attempt,
+    Result,
+    pending_indices,
+    temporary,
+)
 from relevo.delivery.lane import Lane, Queued
 from relevo.delivery.ledger import UnitLedger
 from relevo.delivery.routing import LOCAL, route_kind
-from relevo.delivery.settlement import Settlement, plain, postpone, settle
+from relevo.delivery.settlement import Fate, Settlement, plain, postpone, settle
 from relevo.journal import Done, Waiting
 from relevo.queue import next_try
 from relevo.queue.store import StoreFailed, UnitResult
@@ -294,6 +301,13 @@ class Dispatcher:
                 notification = await bounce.notify(
                     unit, settlement.tried, policy.around, now=now, may_postpone=False
                 )
+            except Exception:
+                if not any(settled.fate is Fate.DELIVERED for settled in settlement.tried):
+                    raise
+                # What was delivered must not be delivered again.
+                _log.exception("%s: the sender cannot be told", unit.message_id)
+                later = postpone(attempt, results, "the sender cannot be told now")
+                settlement = self._settled(agent, attempt, later, (began, now), is_too_old=False)
         return self._result(unit, settlement, notification, now)
 
     def _settled(
@@ -341,7 +355,7 @@ class Dispatcher:
     def _after_raise(self, unit: Unit, error: Exception) -> UnitResult:
         """Try again later; the fifth time, hold the unit."""
         now = self._clock()
-        detail, due = "internal error, see the server's log", 0.0
+        detail, due = INTERNAL_ERROR, 0.0
         is_held = self._ledger.raised(unit) >= MAX_RAISES
         if is_held:
             shown = "".join(traceback.format_exception(error))[-_MAX_TRACEBACK:]
@@ -396,6 +410,9 @@ class Dispatcher:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        await self._store.release_all()
+        try:
+            await self._store.release_all()
+        except StoreFailed as error:
+            _log.error("cannot give units back, the supervisor or the next start does: %s", error)
         for agent in self._policy.agents.values():
             agent.close()

@@ -34,6 +34,7 @@ class FakeStore:
         self.history: list[Event] = []
         self.failures: list[Exception] = []  # raised by the next calls of finish
         self.lease_failures: list[Exception] = []
+        self.release_failure: Exception | None = None
         self.leases = 0
         self.released = 0
         self.gate: asyncio.Event | None = None  # finish waits for it
@@ -112,6 +113,8 @@ class FakeStore:
             await self._changed.wait_for(condition)
 
     async def release_all(self) -> None:
+        if self.release_failure is not None:
+            raise self.release_failure
         for row in self.rows.values():
             if row.due is None:
                 row.due = 0.0

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from relevo.delivery.attempt import DELIVERED, Result, gather_results, pending_indices
+from relevo.journal import Outcome
 from relevo.queue.store import RecipientState
 from unit.delivery.loops import Runner
 from unit.delivery.samples import attempt_of, mail, make_unit
@@ -39,9 +40,12 @@ def test_no_delivery_still_runs_when_one_has_raised(run: Runner) -> None:
         raise KeyError("bug")
 
     async def scenario() -> None:
-        with pytest.raises(KeyError):
-            await gather_results([broken(), slow()])
+        first, second = await gather_results([broken(), slow()])
         assert ended == ["slow"]
+        assert first.outcome is Outcome.TEMPORARY
+        assert second is DELIVERED  # not again because of the other
+        with pytest.raises(KeyError):
+            await gather_results([broken(), broken()])
 
     run(scenario())
 

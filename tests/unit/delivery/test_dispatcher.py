@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from relevo.delivery import bounce
 from relevo.delivery import dispatcher as module
 from relevo.delivery.attempt import DELIVERED, Attempt, Result, permanent, temporary
 from relevo.delivery.discard import DiscardAgent
@@ -627,5 +628,34 @@ def test_mail_log_that_fails_does_not_stop_delivery(run: Runner) -> None:
             w.dispatcher._journal = fail
             w.take(make_unit(), make_unit(message_id="m2"))
             await w.results(2)
+
+    run(scenario())
+
+
+def test_delivered_is_delivered_when_the_notification_cannot_be_made(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_arguments: object, **_named: object) -> None:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(bounce, "notify", fail)
+
+    async def scenario() -> None:
+        async with world(local=Script(answer=refuse_bob)) as w:
+            w.take(make_unit(mail("bob@d1.test"), mail("eve@d1.test")))
+            await w.results(1)
+            bob, eve = w.store.results[0].recipients
+            assert bob.state is RecipientState.PENDING
+            assert eve.state is RecipientState.DELIVERED
+
+    run(scenario())
+
+
+def test_a_store_that_fails_does_not_keep_agents_open_at_the_end(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.store.release_failure = StoreFailed("suspended")
+            await w.dispatcher.drain(1)
+            assert w.local.is_closed
 
     run(scenario())
