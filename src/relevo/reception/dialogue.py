@@ -320,7 +320,11 @@ class Dialogue:
     # -- answering
 
     def _answer(self, answer: Answer) -> None:
-        self._line.session.reply(answer.code, answer.enhanced, answer.text)
+        session = self._line.session
+        if answer.code == 421:  # closes the connection (RFC 5321 §4.2.3)
+            session.close(answer.code, answer.enhanced, answer.text)
+        else:
+            session.reply(answer.code, answer.enhanced, answer.text)
 
     def _refuse_sender(self, answer: Answer, sender: str) -> None:
         self._record_refusal("MAIL", answer, answer.text, sender)

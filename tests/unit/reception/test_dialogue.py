@@ -173,7 +173,8 @@ def test_trouble_with_storage_is_said_at_mail(
         client = place.connect()
         client.say(HELLO)
         client.heard()
-        assert codes(client.say("MAIL FROM:<a@pass.test>\r\n")) == [expected]
+        assert codes(client.say("MAIL FROM:<a@pass.test>\r\nNOOP\r\n"))[0] == expected
+        assert client.transport.is_closed is expected.startswith("421")
 
     running(run())
 
