@@ -35,7 +35,7 @@ def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
         *_user_exists(config),
         *_mda_exists(config),
         *_dovecot_is_there(config),
-        *_logs_can_be_opened(config),
+        *_log_can_be_opened(config),
     ]
 
 
@@ -74,14 +74,11 @@ def _dovecot_is_there(config: Config) -> Iterator[Problem]:
         yield _at_key(config, "delivery.local", text, Severity.WARNING)
 
 
-def _logs_can_be_opened(config: Config) -> Iterator[Problem]:
-    """Folders only: whether the server's user may write is found out by the server."""
-    files = {"log.file": config.log.file, "mail_log.path": config.mail_log.path}
-    for key, path in files.items():
-        folder = Path(path).parent
-        if "/" in path and not folder.is_dir():
-            severity = Severity.ERROR if key == "log.file" else Severity.WARNING
-            yield _at_key(config, key, f"there is no folder {folder}", severity)
+def _log_can_be_opened(config: Config) -> Iterator[Problem]:
+    """The folder only; whether the server's user may write is found out by the server."""
+    folder = Path(config.log.file).parent
+    if "/" in config.log.file and not folder.is_dir():
+        yield _at_key(config, "log.file", f"there is no folder {folder}", Severity.ERROR)
 
 
 def _at_key(config: Config, name: str, text: str, severity: Severity) -> Problem:
