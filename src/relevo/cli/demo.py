@@ -92,7 +92,9 @@ def _with_option(error: StartFailed, config: Config) -> StartFailed:
         if cause.__cause__.errno == errno.EADDRINUSE and key in _OPTIONS:
             (address, *_) = getattr(config.listen, key.removeprefix("listen."))
             port = address.rpartition(":")[2]
-            return StartFailed(f"port {port} is taken: choose another with {_OPTIONS[key]}")
+            option = f"{_OPTIONS[key]} {(int(port) + 1) % 65536}"
+            by_make = f'make run ARGS="{option}"'
+            return StartFailed(f"port {port} is taken: try {option}, with make: {by_make}")
     return error
 
 

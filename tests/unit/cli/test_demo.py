@@ -59,7 +59,7 @@ def test_a_taken_port_is_said_with_its_option(tmp_path: Path, key: str, option: 
     error = StartFailed(str(taken))
     error.__cause__ = taken
     config = load(tmp_path, [f"{key}=127.0.0.1:2600"])
-    expected = f"port 2600 is taken: choose another with {option}"
+    expected = f'port 2600 is taken: try {option} 2601, with make: make run ARGS="{option} 2601"'
     assert str(_with_option(error, config)) == expected
 
 
