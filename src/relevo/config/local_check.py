@@ -7,6 +7,7 @@ and aliases files say is judged by the directory, which reads them.
 from __future__ import annotations
 
 import pwd
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ from relevo.config.dovecot_sockets import client_socket, is_socket, userdb_socke
 from relevo.config.layout import find_certificates, find_domains
 from relevo.config.model import Config
 from relevo.config.problems import Problem, Severity
+
+_PLACEHOLDERS = {f"%{end}{part}%" for end in ("from", "to") for part in ("", "_user", "_domain")}
+_KNOWN = ", ".join(sorted(_PLACEHOLDERS))
 
 
 def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
@@ -34,6 +38,7 @@ def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
         *(problem for domain in domains for problem in check_dkim_keys(domain)),
         *_user_exists(config),
         *_mda_exists(config),
+        *_mda_arguments_are_known(config),
         *_dovecot_is_there(config),
         *_log_can_be_opened(config),
     ]
@@ -53,6 +58,14 @@ def _mda_exists(config: Config) -> Iterator[Problem]:
     if config.delivery.local == "mda" and not shutil.which(config.delivery.mda_command):
         text = f"{config.delivery.mda_command!r} is not a program here; local mail would wait"
         yield _at_key(config, "delivery.mda_command", text, Severity.WARNING)
+
+
+def _mda_arguments_are_known(config: Config) -> Iterator[Problem]:
+    if config.delivery.local == "mda":
+        found = re.findall(r"%\w+%", " ".join(config.delivery.mda_arguments))
+        for unknown in sorted({*found} - _PLACEHOLDERS):
+            text = f"{unknown} is handed over as it stands (replaced are {_KNOWN})"
+            yield _at_key(config, "delivery.mda_arguments", text, Severity.WARNING)
 
 
 def _dovecot_is_there(config: Config) -> Iterator[Problem]:

@@ -43,6 +43,20 @@ def test_a_missing_mda_is_a_warning(tmp_path: Path, domain: Path) -> None:
     assert said(tmp_path, text.replace("/no/mda", "sh")) == []
 
 
+def test_a_placeholder_that_is_none_is_a_warning(tmp_path: Path, domain: Path) -> None:
+    write_certificate(tmp_path / "certs/mx.test")
+    text = """hostname = "mx.test"
+        [delivery]
+        local = "mda"
+        mda_command = "sh"
+        mda_arguments = ["-d", "%to_user%@%to_domain%", "%user%", "100%"]
+    """
+    (problem,) = said(tmp_path, text)
+    assert problem.startswith(
+        "warning relevo.toml:5: delivery.mda_arguments: %user% is handed over"
+    )
+
+
 def test_a_log_in_a_folder_that_is_not_there(tmp_path: Path, domain: Path) -> None:
     write_certificate(tmp_path / "certs/mx.test")
     text = 'hostname = "mx.test"\nlog.file = "/no/a.log"'
