@@ -119,6 +119,10 @@ class RelevoServer:
     def submission_tls(self) -> Address:
         return self._address("submission_tls")
 
+    @property
+    def monitoring(self) -> Address:
+        return self._address("monitoring")
+
     def dialog(self) -> Dialog:
         """A connection to the SMTP listener."""
         return Dialog(self.smtp)

@@ -48,7 +48,8 @@ class Listen:
         (":465",),
     )
     monitoring: str = key(
-        "Address for monitoring over HTTP; empty: none. Taken, but not served by this release.",
+        "Address for monitoring over HTTP, or `systemd`; empty: none. One that is not "
+        "loopback needs `monitoring.token_file`.",
         "",
     )
     haproxy: bool = key(
@@ -370,6 +371,24 @@ class MailLog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Monitoring:
+    """[monitoring]; the address is `listen.monitoring`."""
+
+    names: str = key(
+        "Names of the counters at `/metrics`: relevo's or chasquid's; both are always served, at "
+        "`/metrics/relevo` and `/metrics/chasquid`.",
+        "relevo",
+        choices=("relevo", "chasquid"),
+    )
+    token_file: str = key(
+        "A file whose first line every request must bring as `Authorization: Bearer` or as a "
+        "password (Basic, any user), but for `/healthz` and `/readyz`; empty: no token.",
+        "",
+    )
+    allow_exit: bool = key("`POST /exit` stops the server, as it does in chasquid.", False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reload:
     """[reload]"""
 
@@ -421,4 +440,5 @@ class Config:
     history: History = key("", History)
     log: Log = key("", Log)
     mail_log: MailLog = key("", MailLog)
+    monitoring: Monitoring = key("", Monitoring)
     reload: Reload = key("", Reload)

@@ -46,6 +46,7 @@ DIFFERENCES = (
     Difference("hooks.writable_by_others", "warn", "chasquid does not look at it."),
     Difference("queue.give_up_after", timedelta(hours=20), "chasquid's default."),
     Difference("mail_log.path", "syslog", "chasquid's default."),
+    Difference("monitoring.names", "chasquid", "Dashboards ask for chasquid's names."),
 )
 """The table; `differences_table` renders it for the documentation."""
 

@@ -71,6 +71,7 @@ _WHAT_KEYS = {
     "history": "What is remembered about messages",
     "log": "The server's log",
     "mail_log": "One line for what happens to each message",
+    "monitoring": "Metrics and the status page",
     "reload": "Looking for changed files",
 }
 

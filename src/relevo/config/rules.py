@@ -198,6 +198,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "spf.skip_networks": _networks,
     "delivery.local": _local,
     "delivery.mda_command": _command,
+    "monitoring.token_file": _optional_file,
     "log.file": _file_or_word("stderr"),
     "mail_log.path": _file_or_word("syslog", "stdout", "stderr", "off"),
 }
@@ -282,13 +283,21 @@ def _scram_knows_no_dovecot(config: Config, places: Places) -> Iterator[Problem]
         )
 
 
-def _no_monitoring_yet(config: Config, places: Places) -> Iterator[Problem]:
-    if config.listen.monitoring:
+def _monitoring_is_guarded(config: Config, places: Places) -> Iterator[Problem]:
+    address = parse_listen_address(config.listen.monitoring) if config.listen.monitoring else None
+    if address and not _is_loopback(address.host) and not config.monitoring.token_file:
         yield places.problem(
             "listen.monitoring",
-            "monitoring is not served by this release; nothing will listen there",
-            severity=Severity.WARNING,
+            f"{address} can be reached from other machines, and there is no token",
+            f"write 127.0.0.1:{address.port}, or set monitoring.token_file in relevo.toml",
         )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _maildirs_differ(config: Config, places: Places) -> Iterator[Problem]:
@@ -321,7 +330,7 @@ _CROSS_RULES: tuple[
     (frozenset(_LISTS), _something_listens),
     (frozenset({"listen.haproxy", "proxy.trusted"}), _proxies_are_named),
     (frozenset({"auth.dovecot", "auth.mechanisms"}), _scram_knows_no_dovecot),
-    (frozenset({"listen.monitoring"}), _no_monitoring_yet),
+    (frozenset({"listen.monitoring", "monitoring.token_file"}), _monitoring_is_guarded),
     (frozenset({"delivery.local"}), _maildirs_differ),
     (frozenset({"hostname"}), _name_is_full),
 )

@@ -96,6 +96,7 @@ class SmtpConnection(asyncio.Protocol):
         """The client is known: count it, and greet it or wait for its TLS."""
         admission = self._services.gate.enter(self.client_ip)
         self._is_admitted = admission is Admission.ADMITTED
+        self._services.count("connections", self._mode.value if self._is_admitted else "refused")
         if self._mode.is_tls_from_start:
             if self._services.tls_context is None:
                 self._end_unanswered("no certificate, so no TLS", logging.ERROR)
@@ -343,6 +344,8 @@ class SmtpConnection(asyncio.Protocol):
             if not self._take_eof():
                 self._close()
         except TlsFailed as error:
+            if not tls.is_up:
+                self._services.count("handshakes", "failed")
             logger.info("%s: TLS failed: %s", self.client, error)
             self._write_raw(tls)
             self._dialogue.drop()
@@ -354,6 +357,7 @@ class SmtpConnection(asyncio.Protocol):
         self._write_raw(tls)
         if not is_up:
             return False
+        self._services.count("handshakes", tls.version)
         self.tls_version = tls.version
         self.tls_cipher = tls.cipher
         settings = self._services.session_settings(

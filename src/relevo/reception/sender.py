@@ -56,10 +56,13 @@ async def check_sender(services: Services, line: Line, reverse_path: Address) ->
     logger.debug(
         "%s: SPF of %s: %s (%s)", line.client, result.domain, result.outcome.value, result.reason
     )
+    services.count("spf", result.outcome.value)
     if result.outcome is SpfOutcome.FAIL and config.spf.reject_fail:
         raise SenderRefused(answers.SPF_FAILED.with_detail(result.reason))
     if result.outcome is SpfOutcome.PASS and config.spf.remember_tls:
         await _check_level(services, line, reverse_path.domain)
+    else:
+        services.count("levels", "skip")
     return result
 
 
@@ -70,5 +73,6 @@ async def _check_level(services: Services, line: Line, domain: str) -> None:
     except StoreFailed as error:
         logger.warning("%s: the security level of %s: %s", line.client, domain, error)
         raise SenderRefused(answers.SENDER_UNKNOWN_NOW) from error
+    services.count("levels", "fail" if level < known else "pass")
     if level < known:
         raise SenderRefused(answers.LEVEL_TOO_LOW)

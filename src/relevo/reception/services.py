@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from relevo.smtp import SessionSettings
+from relevo.smtp.settings import ignore
 
 if TYPE_CHECKING:
     import ssl
@@ -45,6 +46,10 @@ class Mode(Enum):
         return self is Mode.SUBMISSION_TLS
 
 
+def _count_nothing(_family: str, _label: str) -> None:
+    """Where nobody looks at counters."""
+
+
 @dataclass(slots=True)
 class Services:
     """Everything a connection reaches."""
@@ -63,6 +68,9 @@ class Services:
     is_queue_full: Callable[[], bool]
     post_data: PostDataHooks
     resolver: DnsLookups
+    count: Callable[[str, str], None] = _count_nothing  # a family of counters, and a label of it
+    count_command: Callable[[bytes], None] = ignore
+    count_reply: Callable[[int], None] = ignore
     is_draining: bool = False
     _settings: dict[tuple[Mode, str, bool], SessionSettings] = field(default_factory=dict)
 
@@ -94,6 +102,8 @@ class Services:
             max_recipients=config.limits.recipients,
             max_errors=config.limits.errors,
             max_rejected_recipients=config.limits.rejected_recipients,
+            count_command=self.count_command,
+            count_reply=self.count_reply,
         )
 
     def forget_settings(self) -> None:

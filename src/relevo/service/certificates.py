@@ -6,6 +6,7 @@ certificates. The first folder in name order answers clients that name nobody we
 
 from __future__ import annotations
 
+import contextlib
 import re
 import ssl
 from dataclasses import dataclass
@@ -97,6 +98,19 @@ class Certificates:
         if context is not None:
             tls.context = context
             tls.chosen_name = name  # type: ignore[attr-defined]  # read back by reception.tls
+
+
+def expiries(certs: Path) -> dict[str, float]:
+    """The end of validity of each pair's certificate by folder, seconds since the epoch.
+
+    What cannot be read is left out: whoever starts or reloads is told of it.
+    """
+    found: dict[str, float] = {}
+    for pair in find_pairs(certs):
+        with contextlib.suppress(ValueError, OSError, IndexError):
+            leaf = x509.load_pem_x509_certificates(pair.chain.read_bytes())[0]
+            found[pair.chain.parent.name] = leaf.not_valid_after_utc.timestamp()
+    return found
 
 
 def _make_context(pair: _Pair) -> ssl.SSLContext:

@@ -162,6 +162,10 @@ class Counters:
         """Sums over all rows, of every label."""
         return {label: sum(self._of_each_row(family, label)) for label in FAMILIES[family]}
 
+    def read_families(self) -> dict[str, dict[str, int]]:
+        """All families."""
+        return {family: self.read_family(family) for family in FAMILIES}
+
     def read_gauges(self) -> list[dict[str, int]]:
         """The gauges of each row."""
         return [

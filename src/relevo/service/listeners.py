@@ -9,12 +9,13 @@ import logging
 import os
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from relevo.reception import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Iterable, Iterator, MutableMapping
 
     from relevo.config import Config
 
@@ -27,6 +28,8 @@ SYSTEMD_NAMES = {
     "submission": Mode.SUBMISSION,
     "submission_tls": Mode.SUBMISSION_TLS,
 }
+MONITORING = "monitoring"
+"""The key and systemd's name of the sockets for monitoring."""
 _KEYS = {Mode.SMTP: "smtp", Mode.SUBMISSION: "submission", Mode.SUBMISSION_TLS: "submission_tls"}
 
 
@@ -49,44 +52,87 @@ class Listener:
     @property
     def address(self) -> str:
         """`host:port`, with brackets round IPv6."""
-        name = self.socket.getsockname()
-        if not isinstance(name, tuple):
-            return str(name)
-        host, port = name[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return address_of(self.socket)
 
 
-def open_listeners(config: Config, environ: MutableMapping[str, str]) -> list[Listener]:
-    """All listeners of the configuration. Raises ListenFailed; then none is left open."""
+@dataclass(frozen=True, slots=True)
+class OpenSockets:
+    """Everything that is listened on."""
+
+    listeners: tuple[Listener, ...]
+    monitoring: tuple[socket.socket, ...]
+
+    def close(self) -> None:
+        """In this process."""
+        for listener in self.listeners:
+            listener.socket.close()
+        for sock in self.monitoring:
+            sock.close()
+
+
+def open_sockets(config: Config, environ: MutableMapping[str, str]) -> OpenSockets:
+    """All sockets of the configuration. Raises ListenFailed; then none is left open."""
     passed = _systemd_sockets(environ)
-    opened: list[Listener] = []
-    missing: list[str] = []
+    opened: list[tuple[str, socket.socket]] = []
     try:
-        for mode, key in _KEYS.items():
-            for address in getattr(config.listen, key):
-                if address == "systemd":
-                    found = passed.pop(key, [])
-                    if not found:
-                        missing.append(key)
-                    opened += [Listener(mode, sock) for sock in found]
-                else:
-                    opened += [Listener(mode, sock) for sock in _bind(address, key)]
-        if not opened:
+        for key in (*SYSTEMD_NAMES, MONITORING):
+            addresses = getattr(config.listen, key)
+            for address in addresses if key != MONITORING else filter(None, (addresses,)):
+                opened += [(key, sock) for sock in _open(address, key, passed)]
+        if all(key == MONITORING for key, _ in opened):
             raise ListenFailed(
                 "no address to listen on: set `listen.smtp`, or start by systemd with sockets "
                 "named smtp, submission, submission_tls (FileDescriptorName=)"
             )
+        monitoring = tuple(sock for key, sock in opened if key == MONITORING)
+        if not config.monitoring.token_file:
+            _refuse_what_all_can_reach(monitoring)
     except ListenFailed:
-        for listener in opened:
-            listener.socket.close()
+        for _, sock in opened:
+            sock.close()
         raise
     finally:
         for sockets in passed.values():
             for sock in sockets:
                 sock.close()
-    for key in missing:
+    listeners = tuple(
+        Listener(SYSTEMD_NAMES[key], sock) for key, sock in opened if key in SYSTEMD_NAMES
+    )
+    return OpenSockets(listeners, monitoring)
+
+
+def address_of(sock: socket.socket) -> str:
+    """`host:port`, with brackets round IPv6; the path of a Unix socket."""
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        return str(name)
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_reachable(sock: socket.socket) -> bool:
+    """Whether other machines may connect."""
+    name = sock.getsockname()
+    return isinstance(name, tuple) and not ip_address(name[0].partition("%")[0]).is_loopback
+
+
+def _open(address: str, key: str, passed: dict[str, list[socket.socket]]) -> list[socket.socket]:
+    if address != "systemd":
+        return list(_bind(address, key))
+    found = passed.pop(key, [])
+    if not found:
         logger.warning("listen.%s: systemd passed no socket named %s; nothing listens", key, key)
-    return opened
+    return found
+
+
+def _refuse_what_all_can_reach(sockets: Iterable[socket.socket]) -> None:
+    """The configuration says so of addresses; of systemd's sockets only they themselves."""
+    for sock in sockets:
+        if is_reachable(sock):
+            raise ListenFailed(
+                f"listen.monitoring: {address_of(sock)} can be reached from other machines, and "
+                "there is no token: set monitoring.token_file, or listen on 127.0.0.1"
+            )
 
 
 def _systemd_sockets(environ: MutableMapping[str, str]) -> dict[str, list[socket.socket]]:

@@ -16,34 +16,36 @@ import gc
 import json
 import logging
 import os
-import pwd
 import selectors
 import signal
 import socket
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relevo import __version__
-from relevo.config import ConfigErrors, Severity, check_local
-from relevo.delivery import InvalidPattern, parse_pattern
-from relevo.directory import DirectoryErrors, DirectoryWatcher
+from relevo.config import ConfigErrors
+from relevo.delivery import InvalidPattern
+from relevo.directory import DirectoryErrors
 from relevo.hooks.statistics import HookStatistics
 from relevo.journal import Listening, MailLogUnavailable
 from relevo.queue import DatabaseError, create_database, release_owner, start_over
 from relevo.reception import ConnectionTable
 from relevo.service import worker
-from relevo.service.certificates import CertificateError, Certificates
+from relevo.service.certificates import CertificateError, expiries
 from relevo.service.control import ControlSocket
 from relevo.service.counters import Counters
 from relevo.service.data_dir import DataDirError, DataDirLock
+from relevo.service.forking import SIGNALS, fork
 from relevo.service.hook_host import HookHost
-from relevo.service.listeners import Listener, ListenFailed, open_listeners
+from relevo.service.listeners import MONITORING, ListenFailed, address_of, open_sockets
 from relevo.service.logs import LogUnavailable, hand_over_log, open_maillog, setup_logging
+from relevo.service.monitoring import Monitoring, MonitoringSetup, TokenUnusable
+from relevo.service.privileges import NoSuchUser, become, service_user
 from relevo.service.restart import keys_for_a_restart, refuse_another_data_dir
 from relevo.service.strays import adopt_strays, end_strays
 from relevo.service.takeover import take_over_at_start
+from relevo.service.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +59,6 @@ _HEALTHY = 60.0  # a worker that lived this long starts again at once
 _KILL_AFTER = 5.0  # seconds beyond the grace period
 _RETRY = 1.0  # seconds, when the system gives us no process
 _FATAL = (signal.SIGTERM, signal.SIGKILL)
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class StartFailed(Exception):
@@ -109,13 +110,13 @@ class Supervisor:
 
     def _run(self, config: Config) -> int:
         try:
-            user = _service_user(config)
+            user = service_user(config)
             self._lock = DataDirLock(config.data_dir, user)
-            self._listeners = open_listeners(config, os.environ)
+            self._sockets = open_sockets(config, os.environ)
             if user is not None:
                 hand_over_log(config, user)
-                _become(user)
-            self._watcher = _validate(config)
+                become(user)
+            self._watcher = validate(config)
             create_database(config.data_dir)
             take_over_at_start(config, self._watcher.current)
             start_over(config.data_dir, time.time())
@@ -129,6 +130,8 @@ class Supervisor:
             InvalidPattern,
             LogUnavailable,
             MailLogUnavailable,
+            NoSuchUser,
+            TokenUnusable,
         ) as error:
             raise StartFailed(str(error)) from error
         count = config.server.workers or os.cpu_count() or 1
@@ -136,6 +139,7 @@ class Supervisor:
         self._counters = Counters(count)
         self._hook_statistics = HookStatistics(count)
         self._slots = [_Slot(row) for row in range(count)]
+        self._monitoring = Monitoring(self._sockets.monitoring)
         adopt_strays()
         self._watch_signals()
         self._selector.register(self._control.socket, selectors.EVENT_READ, self._control.serve)
@@ -144,6 +148,7 @@ class Supervisor:
         gc.freeze()  # what exists now is shared with the workers: never touch it by collecting
         for slot in self._slots:
             self._start_worker(slot)
+        self._start_monitoring()
         logger.info(
             "relevo %s started: %d workers, data in %s", __version__, count, config.data_dir
         )
@@ -161,7 +166,7 @@ class Supervisor:
         self._signals = receiver
         signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         self._signal_sender = sender
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, lambda _number, _frame: None)
         self._selector.register(receiver, selectors.EVENT_READ, self._on_signals)
 
@@ -170,6 +175,8 @@ class Supervisor:
         due = [slot.start_at for slot in self._slots if not slot.pid and not self._is_stopping]
         if not self._hook_host.pid and not self._is_stopping:
             due.append(self._hook_host.start_at)
+        if self._monitoring.is_wanted and not self._is_stopping:
+            due.append(self._monitoring.start_at)
         if self._is_stopping:
             due.append(self._kill_at)
         timeout = max(0.0, min(due) - now) if due else None
@@ -183,6 +190,8 @@ class Supervisor:
             return
         if not self._hook_host.pid and self._hook_host.start_at <= now:
             self._start_hook_host()
+        if self._monitoring.is_wanted and self._monitoring.start_at <= now:
+            self._start_monitoring()
         for slot in self._slots:
             if not slot.pid and slot.start_at <= now:
                 self._start_worker(slot)
@@ -201,6 +210,25 @@ class Supervisor:
             logger.error("cannot start the hook host, trying again soon: %s", error)  # noqa: TRY400
         else:
             self._watch_hook_host()
+
+    def _start_monitoring(self) -> None:
+        setup = MonitoringSetup(
+            config=self._config,
+            supervisor=os.getpid(),
+            started=self._started,
+            sockets=self._sockets.monitoring,
+            addresses=self._addresses(),
+            counters=self._counters,
+            connections=self._connections,
+            hook_statistics=self._hook_statistics,
+        )
+        self._monitoring.start(setup, self._leave_for_monitoring)
+
+    def _leave_for_monitoring(self) -> None:
+        self._leave_supervision()
+        for listener in self._sockets.listeners:
+            listener.socket.close()
+        self._hook_host.sockets.close()
 
     def _watch_hook_host(self) -> None:
         host = self._hook_host
@@ -229,57 +257,45 @@ class Supervisor:
 
     def _fork(self, slot: _Slot) -> None:
         """Start a worker. Raises OSError."""
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
         ready, report = os.pipe()
-        supervisor = os.getpid()
-        # A signal to the child must find the child's own way with it, not ours.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+        def live() -> int:
+            os.close(ready)
+            self._leave_supervision()
+            return worker.run(
+                worker.WorkerSetup(
+                    row=slot.row,
+                    config=self._config,
+                    load_config=self._load_config,
+                    listeners=self._sockets.listeners,
+                    connections=self._connections,
+                    counters=self._counters,
+                    ready_fd=report,
+                    hook_sockets=self._hook_host.sockets,
+                    hook_statistics=self._hook_statistics,
+                )
+            )
+
         try:
-            pid = os.fork()
+            slot.pid = fork(live, f"worker {slot.row}")
         except OSError:
             os.close(ready)
-            os.close(report)
             raise
         finally:
-            if os.getpid() == supervisor:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if pid == 0:
-            code = 70
-            try:
-                os.close(ready)
-                self._leave_supervision()
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                code = worker.run(
-                    worker.WorkerSetup(
-                        supervisor=supervisor,
-                        row=slot.row,
-                        config=self._config,
-                        load_config=self._load_config,
-                        listeners=tuple(self._listeners),
-                        connections=self._connections,
-                        counters=self._counters,
-                        ready_fd=report,
-                        hook_sockets=self._hook_host.sockets,
-                        hook_statistics=self._hook_statistics,
-                    )
-                )
-            except BaseException:
-                logger.exception("worker %d failed", slot.row)
-            finally:
-                logging.shutdown()
-                os._exit(code)
-        os.close(report)
-        slot.pid, slot.started, slot.ready_fd = pid, time.monotonic(), ready
+            os.close(report)
+        slot.started, slot.ready_fd = time.monotonic(), ready
         slot.is_ready = slot.is_stale = False
+        self._publish(slot)
         self._selector.register(ready, selectors.EVENT_READ, lambda: self._on_report(slot))
+
+    def _publish(self, slot: _Slot) -> None:
+        """What monitoring is to know of the worker."""
+        is_ready = slot.is_ready and not self._is_stopping
+        for name, value in (("pid", slot.pid), ("is_ready", is_ready), ("restarts", slot.restarts)):
+            self._counters.put(slot.row, name, int(value))
 
     def _leave_supervision(self) -> None:
         """In the child: nothing of the supervisor's loop stays."""
-        signal.set_wakeup_fd(-1)
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
         for key in list(self._selector.get_map().values()):
             if isinstance(key.fileobj, int):
                 os.close(key.fileobj)
@@ -293,6 +309,7 @@ class Supervisor:
         if slot.ready_fd < 0:
             return  # its death was seen first, in the same round
         slot.is_ready = os.read(slot.ready_fd, 1) == b"r"
+        self._publish(slot)
         self._forget_report(slot)
         if slot.is_ready and slot.is_stale:
             self._signal_workers(signal.SIGHUP)
@@ -316,6 +333,9 @@ class Supervisor:
             if pid == self._hook_host.pid:
                 self._selector.unregister(self._hook_host.control)
                 self._hook_host.on_death(os.waitstatus_to_exitcode(status))
+                end_strays([self._monitoring.pid, *(slot.pid for slot in self._slots)])
+            if pid == self._monitoring.pid:
+                self._monitoring.on_death(os.waitstatus_to_exitcode(status))
             for slot in self._slots:
                 if slot.pid == pid:
                     self._on_death(slot, os.waitstatus_to_exitcode(status))
@@ -325,14 +345,18 @@ class Supervisor:
         lived = time.monotonic() - slot.started
         pid, slot.pid, slot.is_ready = slot.pid, 0, False
         self._connections.clear(slot.row)
+        self._counters.put(slot.row, "is_suspended", 0)
+        self._publish(slot)
         if code != 0:  # one that ended in order has ended its commands
-            end_strays([self._hook_host.pid, *(other.pid for other in self._slots)])
+            own = (self._hook_host.pid, self._monitoring.pid)
+            end_strays([*own, *(other.pid for other in self._slots)])
         if self._is_stopping:
             if code != 0:
                 logger.warning("worker %d (process %d) ended with %d", slot.row, pid, code)
             return
         slot.failures = 0 if lived > _HEALTHY else slot.failures + 1
         slot.restarts += 1
+        self._publish(slot)
         delay = min(0.1 * 2 ** (slot.failures - 1), _MAX_BACK_OFF) if slot.failures > 1 else 0.0
         slot.start_at = time.monotonic() + delay
         logger.error(
@@ -361,8 +385,10 @@ class Supervisor:
             return
         self._is_stopping = True
         self._kill_at = time.monotonic() + self._config.server.grace.total_seconds() + _KILL_AFTER
-        for listener in self._listeners:
+        for listener in self._sockets.listeners:
             listener.socket.close()
+        for slot in self._slots:
+            self._publish(slot)
         self._signal_workers(signal.SIGTERM)
 
     def reload(self) -> list[str]:
@@ -370,7 +396,7 @@ class Supervisor:
         try:
             config = self._load_config()
             refuse_another_data_dir(self._started_with, config)
-            watcher = _validate(config)
+            watcher = validate(config)
             setup_logging(config)
         except (
             ConfigErrors,
@@ -379,6 +405,7 @@ class Supervisor:
             InvalidPattern,
             LogUnavailable,
             MailLogUnavailable,
+            TokenUnusable,
         ) as error:
             logger.error("reload refused, everything stays as it was: %s", error)  # noqa: TRY400
             return str(error).splitlines()
@@ -386,6 +413,7 @@ class Supervisor:
         if keys := keys_for_a_restart(self._started_with, config):
             logger.warning("a restart is needed for %s", ", ".join(keys))
         self._hook_host.reconfigure(config)
+        self._monitoring.replace()
         self._signal_workers(signal.SIGHUP)
         return []
 
@@ -422,8 +450,10 @@ class Supervisor:
             ],
             "hooks": [figures.as_dict() for figures in self._hook_statistics.read()],
             "hook_host": {"pid": self._hook_host.pid, "restarts": self._hook_host.restarts},
+            "monitoring": {"pid": self._monitoring.pid},
             "connections": self._connections.total(),
             "counters": self._counters.read(),
+            "certificates": expiries(self._config.config_dir / "certs"),
             "problems": [str(problem) for problem in self._watcher.problems],
         }
 
@@ -431,13 +461,14 @@ class Supervisor:
 
     def _addresses(self) -> dict[str, list[str]]:
         addresses: dict[str, list[str]] = {"smtp": [], "submission": [], "submission_tls": []}
-        for listener in self._listeners:
+        for listener in self._sockets.listeners:
             addresses[listener.key].append(listener.address)
+        if self._sockets.monitoring:
+            addresses[MONITORING] = [address_of(sock) for sock in self._sockets.monitoring]
         return addresses
 
     def _announce(self) -> None:
         """All workers accept connections: tell whoever waits for it."""
-        listeners: list[Listener] = self._listeners
         addresses = self._addresses()
         path = self._config.data_dir / "listeners.json"
         temporary = path.with_suffix(".tmp")
@@ -446,51 +477,15 @@ class Supervisor:
         if not self._has_been_ready:
             self._has_been_ready = True
             log = open_maillog(self._config, call_soon=None)
-            for listener in listeners:
+            for listener in self._sockets.listeners:
                 log.write(Listening(time.time(), listener.address, listener.mode.value))
             log.close()
             self.on_ready(addresses)
 
     def _clean_up(self) -> None:
+        self._monitoring.stop()
         self._control.close()
         with contextlib.suppress(OSError):
             (self._config.data_dir / "listeners.json").unlink()
         self._lock.close()
         logger.info("stopped")
-
-
-def _validate(config: Config) -> DirectoryWatcher:
-    """Everything that a worker will read, read once; warnings are logged.
-
-    Raises ConfigErrors, DirectoryErrors, CertificateError, InvalidPattern, MailLogUnavailable.
-    """
-    problems = check_local(config)
-    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-    if errors:
-        raise ConfigErrors(errors)
-    for problem in (*config.warnings, *problems):
-        logger.warning("%s", problem)
-    kind, _, pattern = config.delivery.local.partition(":")
-    if kind == "maildir":
-        parse_pattern(pattern)
-    watcher = DirectoryWatcher(config)
-    Certificates(config.config_dir / "certs").refresh()
-    open_maillog(config, call_soon=None).close()
-    return watcher
-
-
-def _service_user(config: Config) -> pwd.struct_passwd | None:
-    """Whom to become: `server.user` when started as root. Raises StartFailed."""
-    if not config.server.user or os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(config.server.user)
-    except KeyError as error:
-        raise StartFailed(f"server.user: there is no user {config.server.user!r}") from error
-
-
-def _become(user: pwd.struct_passwd) -> None:
-    """Drop root's privileges for good."""
-    os.initgroups(user.pw_name, user.pw_gid)
-    os.setgid(user.pw_gid)
-    os.setuid(user.pw_uid)

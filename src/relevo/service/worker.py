@@ -10,7 +10,6 @@ drains: no new connections, open transactions end within the grace period, lease
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import os
@@ -18,6 +17,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("relevo.worker")
 
-_PR_SET_PDEATHSIG = 1
 _GAUGE_INTERVAL = 1.0  # seconds between looks at the queue's size
 _SWEEP_INTERVAL = 0.5  # seconds between looks at the connections' deadlines
 _LAG_INTERVAL = 0.005
@@ -60,7 +59,6 @@ _GC_THRESHOLDS = (20_000, 20, 50)  # a message makes many short-lived values and
 class WorkerSetup:
     """What the supervisor hands to a worker."""
 
-    supervisor: int  # its process id
     row: int  # of the shared tables, and owner of leases
     config: Config
     load_config: Callable[[], Config]
@@ -74,9 +72,6 @@ class WorkerSetup:
 
 def run(setup: WorkerSetup) -> int:
     """The life of a worker; its exit code."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != setup.supervisor:
-        return 0  # it was gone before we could ask for that
     if setup.config.server.loop == "uvloop":
         import uvloop  # noqa: PLC0415 - optional by configuration
 
@@ -134,6 +129,9 @@ class Worker:
             is_queue_full=lambda: self._is_queue_full,
             post_data=PostDataHooks(self._hooks),
             resolver=self._resolver,
+            count=partial(setup.counters.add_to, setup.row),
+            count_command=setup.counters.command_counter(setup.row),
+            count_reply=setup.counters.reply_counter(setup.row),
         )
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor says when to stop
@@ -190,10 +188,15 @@ class Worker:
     # -- watching
 
     async def _watch_deadlines(self) -> None:
+        """Each round also tells monitoring how late it was, and how the store is."""
         loop = asyncio.get_running_loop()
+        counters, row = self._setup.counters, self._setup.row
         while True:
+            due = loop.time() + _SWEEP_INTERVAL
             await asyncio.sleep(_SWEEP_INTERVAL)
             now = loop.time()
+            counters.put(row, "lag_us", max(0, int((now - due) * 1e6)))
+            counters.put(row, "is_suspended", int(self._store.is_suspended))
             for connection in list(self._connections):
                 connection.check_deadlines(now)
 
@@ -300,7 +303,6 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._resolver.aclose()
-        await self._store.release_all()
         await self._store.close()
         self._maillog.close()
 

@@ -222,14 +222,25 @@ def test_haproxy_incoming_with_proxies_named_is_no_warning(tmp_path: Path) -> No
     assert not config.warnings
 
 
-def test_what_a_later_release_brings_is_a_warning(tmp_path: Path) -> None:
-    config = loaded(
-        tmp_path,
-        chasquid='hostname: "mx.test"\nmonitoring_address: ":1099"',
+def test_monitoring_beyond_this_machine_needs_a_token(tmp_path: Path) -> None:
+    (problem,) = refusal(tmp_path, chasquid='#\nmonitoring_address: ":1099"')
+    assert problem.startswith(
+        "chasquid.conf:2: monitoring_address: :1099 can be reached from other machines"
     )
-    assert [(warning.line, warning.key) for warning in config.warnings] == [
-        (2, "monitoring_address"),
-    ]
+    assert "127.0.0.1:1099" in problem
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1099", "[::1]:1099", "localhost:1099", "systemd"])
+def test_monitoring_on_this_machine_needs_none(tmp_path: Path, address: str) -> None:
+    text = f'hostname = "mx.test"\n[listen]\nmonitoring = "{address}"'
+    assert loaded(tmp_path, relevo=text).monitoring.token_file == ""
+
+
+def test_monitoring_with_a_token_may_listen_anywhere(tmp_path: Path) -> None:
+    text = (
+        'hostname = "mx.test"\n[listen]\nmonitoring = ":1099"\n[monitoring]\ntoken_file = "secret"'
+    )
+    assert loaded(tmp_path, relevo=text).monitoring.token_file == str(tmp_path / "secret")
 
 
 def test_scram_that_dovecot_cannot_check_is_a_warning(tmp_path: Path) -> None:

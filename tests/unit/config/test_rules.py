@@ -105,8 +105,8 @@ def test_good_values_are_taken(tmp_path: Path, text: str) -> None:
             id="by-service-name",
         ),
         pytest.param(
-            'smtp = ":25"\nmonitoring = ":25"',
-            "3: listen.monitoring: :25 is already taken by listen.smtp",
+            'smtp = "127.0.0.1:25"\nmonitoring = "127.0.0.1:25"',
+            "3: listen.monitoring: 127.0.0.1:25 is already taken by listen.smtp",
             id="monitoring",
         ),
         pytest.param(

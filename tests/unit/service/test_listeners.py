@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relevo.config.model import Config, Listen
-from relevo.service.listeners import ListenFailed, open_listeners
+from relevo.service.listeners import ListenFailed, open_sockets
 
 
 def config(**listen: tuple[str, ...]) -> Config:
@@ -19,7 +19,7 @@ def config(**listen: tuple[str, ...]) -> Config:
 
 
 def test_a_port_of_0_is_chosen_by_the_kernel() -> None:
-    listeners = open_listeners(config(smtp=("127.0.0.1:0", "[::1]:0")), {})
+    listeners = open_sockets(config(smtp=("127.0.0.1:0", "[::1]:0")), {}).listeners
     assert [listener.key for listener in listeners] == ["smtp", "smtp"]
     assert listeners[0].address.startswith("127.0.0.1:")
     assert listeners[1].address.startswith("[::1]:")
@@ -32,12 +32,12 @@ def test_a_taken_port_names_port_and_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ListenFailed, match=f"listen.submission: .*port {port}"):
-            open_listeners(config(submission=(f"127.0.0.1:{port}",)), {})
+            open_sockets(config(submission=(f"127.0.0.1:{port}",)), {})
 
 
 def test_nothing_to_listen_on_is_an_error() -> None:
     with pytest.raises(ListenFailed, match="no address to listen on"):
-        open_listeners(config(smtp=("systemd",)), {})
+        open_sockets(config(smtp=("systemd",)), {})
 
 
 SCRIPT = """
@@ -51,12 +51,12 @@ for sock in sockets:
 for index in range(3):
     os.dup2(10 + index, 3 + index)
 from relevo.config.model import Config, Listen
-from relevo.service.listeners import ListenFailed, open_listeners
+from relevo.service.listeners import ListenFailed, open_sockets
 environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "3", **json.loads(sys.argv[1])}
 try:
     keys = ("smtp", "submission", "submission_tls")
     config = Config(listen=Listen(**dict.fromkeys(keys, ("systemd",))))
-    listeners = open_listeners(config, environ)
+    listeners = open_sockets(config, environ).listeners
     print(json.dumps({"ports": ports, "left": environ,
         "got": [[l.key, int(l.address.rpartition(":")[2])] for l in listeners]}))
 except ListenFailed as error:
@@ -67,7 +67,7 @@ except ListenFailed as error:
 def test_a_listener_that_systemd_did_not_pass_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    listeners = open_listeners(config(smtp=("systemd",), submission=("127.0.0.1:0",)), {})
+    listeners = open_sockets(config(smtp=("systemd",), submission=("127.0.0.1:0",)), {}).listeners
     for listener in listeners:
         listener.socket.close()
     assert [listener.key for listener in listeners] == ["submission"]

@@ -1,0 +1,77 @@
+"""The token, and what the monitoring process shows when something cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relevo.config.model import Config, Listen
+from relevo.config.model import Monitoring as Keys
+from relevo.hooks.statistics import HookStatistics
+from relevo.reception import ConnectionTable
+from relevo.service.counters import Counters
+from relevo.service.monitoring import (
+    MonitoringSetup,
+    MonitoringSource,
+    TokenUnusable,
+    read_token,
+)
+
+
+def config(token_file: str = "") -> Config:
+    return Config(
+        listen=Listen(monitoring="127.0.0.1:1099"), monitoring=Keys(token_file=token_file)
+    )
+
+
+def test_the_token_is_the_first_line(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(" abc \nsecond\n")
+    assert read_token(config(str(tmp_path / "token"))) == "abc"
+    assert read_token(config()) == ""
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\nx", b"\xff\xfe"])
+def test_a_file_without_a_token_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TokenUnusable, match=str(path)):
+        read_token(config(str(path)))
+
+
+def source(tmp_path: Path, counters: Counters) -> MonitoringSource:
+    return MonitoringSource(
+        MonitoringSetup(
+            config=Config(config_dir=tmp_path, data_dir=tmp_path, hostname="mx.test"),
+            supervisor=0,
+            started=1.0,
+            sockets=(),
+            addresses={},
+            counters=counters,
+            connections=ConnectionTable(2),
+            hook_statistics=HookStatistics(2),
+        )
+    )
+
+
+def test_ready_are_all_workers_or_none(tmp_path: Path) -> None:
+    counters = Counters(2)
+    shown = source(tmp_path, counters)
+    counters.put(0, "is_ready", 1)
+    assert not shown.is_ready()
+    counters.put(1, "is_ready", 1)
+    assert shown.is_ready()
+    assert shown.figures().is_ready
+    counters.put(0, "is_suspended", 1)
+    assert not shown.is_ready()
+    assert not shown.figures().is_ready
+
+
+def test_a_queue_that_cannot_be_read_leaves_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "queue.db").write_bytes(b"no database at all" * 100)
+    shown = source(tmp_path, Counters(2))
+    figures = shown.figures()
+    assert figures.queue is None
+    assert len(figures.workers) == 2
+    assert shown.latest_events() == ()
