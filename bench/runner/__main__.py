@@ -2,8 +2,9 @@
 
 usage: make bench ARGS="[--reps 5] [--servers relevo,chasquid,postfix] [--folder DIR] [CASE ...]"
 
-CASE is WHAT:SIZE:SESSIONS:PER_CONNECTION:MESSAGES with WHAT `accept` (discarded after the queue)
-or `maildir` (until the last message is in the Maildir), for example accept:1024:50:100:10000.
+CASE is WHAT:SIZE:SESSIONS:PER_CONNECTION:MESSAGES with WHAT `accept` (discarded after the queue),
+`maildir` (until the last message is in the Maildir), `hook-sh` or `hook-c` (as accept, with a
+post-data hook that only exits 0; not on Postfix), for example accept:1024:50:100:10000.
 Without cases the standard set runs. A run counts only when accepted = delivered (and for Maildir:
 every message has at least its octets); else it is shown as void.
 """
@@ -105,6 +106,9 @@ def table(cases, results, names):
     for case in cases:
         cells, rates = [], {}
         for name in names:
+            if (case, name) not in results:
+                cells.append("–")
+                continue
             good = [r for r in results[case, name] if not r["void"]]
             if not good:
                 cells.append("void")
@@ -155,7 +159,9 @@ def main():
         running = []
         try:
             for name in names:
-                running.append(servers.ALL[name](folder, what == "maildir"))
+                if name == "postfix" and what in servers.HOOKS:
+                    continue
+                running.append(servers.ALL[name](folder, what))
             for case in [case for case in args.cases if case.startswith(what + ":")]:
                 for repetition in range(args.reps):
                     for server in running:

@@ -13,6 +13,7 @@ import sys
 from runner import processes
 
 VENV_BIN = os.path.dirname(sys.executable)
+HOOKS = {"hook-sh": "#!/bin/sh\nexit 0\n", "hook-c": "int main(void) { return 0; }\n"}
 MAILDIR_SCRIPT = """#!/bin/sh
 f=$(date +%s%N).$$
 cat > "$1/tmp/$f" && mv "$1/tmp/$f" "$1/new/$f"
@@ -81,8 +82,24 @@ def count_lines(path, mark):
     return count
 
 
-def relevo(base, maildir, port=9425):
+def install_hook(what, conf):
+    """hooks/post-data that accepts: a shell script, or a program in C."""
+    if what not in HOOKS:
+        return
+    path = f"{conf}/hooks/post-data"
+    os.makedirs(f"{conf}/hooks", exist_ok=True)
+    if what == "hook-c":
+        subprocess.run(["cc", "-O2", "-static", "-x", "c", "-o", path, "-"], input=HOOKS[what],
+                       text=True, check=True)
+    else:
+        with open(path, "w") as file:
+            file.write(HOOKS[what])
+    os.chmod(path, 0o755)
+
+
+def relevo(base, what, port=9425):
     """relevo with its defaults: history, mail log, trace fields and checks on."""
+    maildir = what == "maildir"
     folder = f"{base}/relevo"
     fresh(folder, "conf/domains/bench.test", "data", "mail")
     make_certificate(f"{folder}/conf/certs/mx.bench.test")
@@ -124,7 +141,8 @@ def relevo(base, maildir, port=9425):
     )
 
 
-def chasquid(base, maildir, port=9125):
+def chasquid(base, what, port=9125):
+    maildir = what == "maildir"
     folder = f"{base}/chasquid"
     fresh(folder, "conf/domains/bench.test", "conf/hooks", "data", "md/new", "md/tmp", "md/cur")
     make_certificate(f"{folder}/conf/certs/mx.bench.test")
@@ -167,7 +185,8 @@ def chasquid(base, maildir, port=9125):
     )
 
 
-def postfix(base, maildir, port=9225):
+def postfix(base, what, port=9225):
+    maildir = what == "maildir"
     folder = f"{base}/postfix"
     fresh(folder, "etc", "spool", "data", "mail")
     os.chmod(base, 0o755)
