@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.dialog import Dialog, Reply
+from harness.dialog import ConnectionEnded, Dialog, Reply
+from harness.maildir import Mailbox
 from harness.processes import children
 from harness.server import RelevoFactory, RelevoServer, run_relevo
 from harness.waiting import wait_for
@@ -198,14 +199,16 @@ def test_host_that_dies_is_replaced(start_relevo: RelevoFactory) -> None:
 def test_call_that_loses_its_host_is_451_and_nothing_is_left(start_relevo: RelevoFactory) -> None:
     server = start_relevo()
     started = server.config.path / "started"
-    hook(server, "post-data", f"touch {started}\nsleep 600")
+    hook(server, "post-data", f"echo $$ > {started}.new\nmv {started}.new {started}\nsleep 600")
     replies: list[Reply] = []
     thread = threading.Thread(target=lambda: replies.append(send(server)))
     thread.start()
     wait_for(started.exists, what="the start of the hook")
+    process = int(started.read_text())
     os.kill(host_of(server), signal.SIGKILL)
     thread.join(20)
     assert [reply.code for reply in replies] == [451]
+    wait_for(lambda: not Path(f"/proc/{process}").exists(), what="the end of the hook")
 
 
 def test_supervisor_that_dies_takes_hooks_with_it(start_relevo: RelevoFactory) -> None:
@@ -381,3 +384,48 @@ def test_one_transaction_asks_about_an_address_once_even_without_a_cache(
     assert asked.read_text().split() == ["new@d1.test", "user@d1.test"]
     assert send(server, "new@d1.test").code == 250
     assert asked.read_text().split() == ["new@d1.test", "user@d1.test"] * 2
+
+
+def test_what_a_hook_asked_for_happens_once_also_when_workers_are_killed(
+    start_relevo: RelevoFactory,
+) -> None:
+    """Every message that was answered 250 is there once for both recipients, with one mark."""
+    server = start_relevo(settings={"queue.min_free_space": 0.0})
+    declare(server, V2)
+    answer = json.dumps(
+        {
+            "add_headers": [{"name": "X-Judge", "value": "MESSAGE"}],
+            "add_recipients": ["juan@d1.test"],
+        }
+    )
+    write(server.config.path / "judge", f"echo '{answer}' >&4")
+    accepted: list[str] = []
+    for number in range(40):
+        if number % 5 == 4:
+            os.kill(min(server.workers() - {0}), signal.SIGKILL)
+        try:
+            reply = send(server)
+        except (OSError, ConnectionEnded):
+            continue
+        if reply.code == 250:
+            accepted.append(message_id(reply))
+    assert len(accepted) >= 20
+    for address in ("user@d1.test", "juan@d1.test"):
+        messages = wait_for_all(server.config.mailbox(address), accepted)
+        for identity in accepted:
+            found = id_in(messages, identity)
+            assert len(found) == 1, (address, identity)
+            assert found[0].count(b"X-Judge: MESSAGE") == 1
+
+
+def wait_for_all(mailbox: Mailbox, identities: list[str]) -> list[bytes]:
+    def has_all() -> bool:
+        messages = mailbox.messages()
+        return all(id_in(messages, identity) for identity in identities)
+
+    wait_for(has_all, timeout_s=30, what="every message that was accepted")
+    return mailbox.messages()
+
+
+def id_in(messages: list[bytes], identity: str) -> list[bytes]:
+    return [message for message in messages if f" id {identity}".encode() in message]

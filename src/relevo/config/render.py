@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from relevo.config.model import Config
-from relevo.config.schema import KEYS, Key
+from relevo.config.schema import HOOK_KEYS, HOOK_TABLE, KEYS, Key
 from relevo.config.toml_text import toml_value
 from relevo.config.units import format_duration
 
@@ -26,6 +26,12 @@ def render_toml(config: Config) -> str:
             lines += ["", f"[{section}]"]
         assignment = f"{key.field} = {toml_value(key, key.value_in(config))}"
         lines.append(f"{assignment}  # {_origin(config, key)}")
+    for hook in config.hook:
+        lines += ["", f"[[{HOOK_TABLE}]]"]
+        lines += [
+            f"{key.field} = {toml_value(key, getattr(hook, key.field))}"
+            for key in HOOK_KEYS.values()
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -38,6 +44,10 @@ def render_json(config: Config) -> str:
     for key in KEYS.values():
         holder = tree.setdefault(key.section, {}) if key.section else tree
         holder[key.field] = _plain(key.value_in(config))
+    tree[HOOK_TABLE] = [
+        {key.field: _plain(getattr(hook, key.field)) for key in HOOK_KEYS.values()}
+        for hook in config.hook
+    ]
     document = {
         "config_dir": str(config.config_dir),
         "source": list(config.source),
