@@ -1,4 +1,4 @@
-"""What a dead worker has left running: commands that were delivering for it.
+"""What a dead worker or hook host has left running: commands that were delivering, hooks.
 
 The supervisor adopts them (a child subreaper, prctl(2)) and ends them before the units of the dead
 worker go to others, so that no two processes deliver one message at the same time.
@@ -30,4 +30,4 @@ def adopt_strays() -> None:
 def end_strays(own: Iterable[int]) -> None:
     """Kill all children that are not in `own`, and what is below them."""
     if not kill_descendants(os.getpid(), spare=frozenset(own), patience=_PATIENCE):
-        logger.error("processes that a dead worker has started are still running")
+        logger.error("processes that a dead child has started are still running")
