@@ -421,7 +421,7 @@ class SmtpConnection(asyncio.Protocol):
             self._since_read = now  # it is our disk that is slow
         if now - self._since_read > limits.data_timeout.total_seconds():
             self._end(answers.IDLE_TOO_LONG)
-        elif not self._dialogue.has_transaction and self._is_too_old(now):
+        elif self.session.is_dropping and self._is_too_old(now):
             self._end(answers.LIVED_TOO_LONG)  # what is refused already may not go on for ever
         elif now - self._window_start > RATE_WINDOW:
             if self._window_start > self._since_answer and (

@@ -60,6 +60,11 @@ class DataReader:
         self.wire_size = 0
         self.is_oversize = False
 
+    @property
+    def is_dropping(self) -> bool:
+        """Nothing of it is kept any more."""
+        return self.is_oversize
+
     def read(self, buffer: InputBuffer) -> tuple[bytes, Status]:
         """Take what can be taken: un-stuffed octets of the message, and where it stands."""
         octets, start = buffer.octets, buffer.start

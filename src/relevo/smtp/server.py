@@ -216,6 +216,12 @@ class ServerSession:
         return self._dialog.hello_name
 
     @property
+    def is_dropping(self) -> bool:
+        """What arrives of a message is refused already, and is read only to its end."""
+        reading = self._dialog.reading
+        return reading is not None and reading.is_dropping
+
+    @property
     def accepted_recipients(self) -> int:
         """Of the present transaction; 0 once it is over."""
         return self._dialog.accepted_recipients

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
+import pytest
+
 from relevo.reception import Mode
 from unit.reception.conftest import Place, Running, settle
 
@@ -199,20 +201,40 @@ def test_a_client_that_takes_no_replies_is_not_waited_for_inside_a_message(
     running(run())
 
 
+@pytest.mark.parametrize(
+    "octets",
+    [
+        pytest.param(TO_USER + "DATA\r\nA: b\r\n\r\n" + "x" * 2100, id="data-too-large"),
+        pytest.param(TO_USER + "BDAT 999999999\r\nA: b", id="chunk-too-large"),
+        pytest.param("MAIL FROM:<a@pass.test>\r\nBDAT 999999999\r\nA: b", id="out-of-sequence"),
+    ],
+)
 def test_a_message_that_was_refused_ends_with_the_life_of_its_connection(
-    place: Place, running: Running
+    place: Place, running: Running, octets: str
 ) -> None:
     async def run() -> None:
         place.set("smtp", max_message_size=2000)
         place.set("limits", data_min_rate=0, connection_lifetime=timedelta(minutes=2))
         client = place.connect()
-        client.say(HELLO + TO_USER + "DATA\r\nA: b\r\n\r\n")
+        client.say(HELLO + octets)
         now = asyncio.get_running_loop().time()
-        client.connection.check_deadlines(now + 121)
+        client.connection.check_deadlines(now + 119)
         assert not client.transport.is_closed
-        client.say(b"x" * 2100)
         client.connection.check_deadlines(now + 121)
         assert client.transport.is_closed
+
+    running(run())
+
+
+def test_a_message_that_may_be_accepted_outlives_the_life_of_its_connection(
+    place: Place, running: Running
+) -> None:
+    async def run() -> None:
+        place.set("limits", connection_lifetime=timedelta(minutes=2))
+        client = place.connect()
+        client.say(HELLO + TO_USER + "DATA\r\nA: b\r\n\r\n")
+        client.connection.check_deadlines(asyncio.get_running_loop().time() + 121)
+        assert not client.transport.is_closed
 
     running(run())
 
