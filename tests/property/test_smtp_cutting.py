@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +27,7 @@ PIECES = [
     b".x\r\n", b"\r", b"\n", b".", b"\r\n.\r\n", b"\r\n.\n", b"\n.\r\n", b"\r\n.\r", b"\0\xff",
     b"RSET\r\n", b"NOOP\r\n", b"QUIT\r\n", b"STARTTLS\r\n", b"AUTH PLAIN\r\n", b"AGEAYg==\r\n",
     b"AUTH PLAIN AGEAYg==\r\n", b"*\r\n", b"GET / HTTP/1.1\r\n", b"VRFY x\r\n", b"FOO\r\n",
+    b"XCLIENT ADDR=192.0.2.9 PORT=25\r\n", b"XCLIENT ADDR=x LOGIN=y\r\n",
     b"x" * 60 + b"\r\n", b"MAIL FROM:<a@b>\n", b"NOOP " + b"n" * 4100 + b"\r\n",
 ]  # fmt: skip
 streams = st.one_of(
@@ -34,7 +37,9 @@ streams = st.one_of(
     ),
 )
 LISTENERS = [
-    SessionSettings(hostname="mx.test", max_size=100, offers_binarymime=True, max_errors=6),
+    SessionSettings(
+        hostname="mx.test", max_size=100, offers_binarymime=True, max_errors=6, offers_xclient=True
+    ),
     SessionSettings(hostname="mx.test", max_size=12, max_errors=50, offers_starttls=True),
     SessionSettings(hostname="mx.test", max_size=0, mechanisms=("PLAIN",), requires_auth=True),
     SessionSettings(hostname="mx.test", max_size=50, is_lmtp=True, offers_dsn=False),
@@ -108,6 +113,7 @@ WRITTEN: dict[Verb, bytes] = {
     Verb.MAIL: b"MAIL FROM:<x@y>",
     Verb.RCPT: b"RCPT TO:<x@y>",
     Verb.BDAT: b"BDAT 0",
+    Verb.XCLIENT: b"XCLIENT PORT=1",
 }
 STATELESS = {Verb.NOOP, Verb.HELP, Verb.VRFY, Verb.EXPN}
 
@@ -116,7 +122,7 @@ STATELESS = {Verb.NOOP, Verb.HELP, Verb.VRFY, Verb.EXPN}
 def test_a_command_moves_the_state_by_the_table_or_is_out_of_sequence(
     state: State, verb: Verb
 ) -> None:
-    driver = Driver(SETTINGS)
+    driver = Driver(replace(SETTINGS, offers_xclient=True))
     driver.feed(REACH[state])
     assert driver.session.state is state
     replies = driver.feed(WRITTEN.get(verb, verb.value.encode()) + b"\r\n")

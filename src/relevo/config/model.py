@@ -71,6 +71,17 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class XClient:
+    """[xclient]"""
+
+    trusted: tuple[str, ...] = key(
+        "Addresses and networks of proxies that are offered XCLIENT, by which they name their "
+        "client's address and port. Who has logged in they cannot say (no LOGIN).",
+        (),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """[server]"""
 
@@ -426,6 +437,7 @@ class Config:
     )
     listen: Listen = key("", Listen)
     proxy: Proxy = key("", Proxy)
+    xclient: XClient = key("", XClient)
     server: Server = key("", Server)
     smtp: Smtp = key("", Smtp)
     limits: Limits = key("", Limits)

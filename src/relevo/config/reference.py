@@ -58,6 +58,7 @@ _WHAT_KEYS = {
     "": "Keys outside a table",
     "listen": "Where to listen",
     "proxy": "Proxies in front of the server",
+    "xclient": "Proxies that speak SMTP",
     "server": "Processes",
     "smtp": "What is offered to clients",
     "limits": "Bounds of connections and messages",

@@ -102,6 +102,14 @@ def _network(value: str) -> str:
         raise BadValue(f"{value!r} is no network", hint) from error
 
 
+def _xclient_networks(values: tuple[str, ...], config_dir: Path) -> tuple[str, ...]:
+    networks = _networks(values, config_dir)
+    for network in networks:
+        if network.endswith("/0"):
+            raise BadValue(f"{network} would let anybody claim any address", "name the proxies")
+    return networks
+
+
 def _local(value: str, config_dir: Path) -> str:
     if value in {"mda", "discard"}:
         return value
@@ -195,6 +203,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "auth.dovecot_client_path": _optional_file,
     "dns.servers": _name_servers,
     "proxy.trusted": _networks,
+    "xclient.trusted": _xclient_networks,
     "spf.skip_networks": _networks,
     "delivery.local": _local,
     "delivery.mda_command": _command,

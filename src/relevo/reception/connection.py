@@ -20,7 +20,7 @@ from relevo.reception.networks import is_within
 from relevo.reception.proxy_header import BadProxyHeader, parse_proxy_header
 from relevo.reception.tls import TlsClosed, TlsFailed, TlsLayer
 from relevo.smtp import Deadline, ServerSession
-from relevo.smtp.events import StartTls
+from relevo.smtp.events import StartTls, XClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -52,6 +52,7 @@ class SmtpConnection(asyncio.Protocol):
         self._hold: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._header: bytes | None = None  # what has come of a PROXY header; None: none awaited
+        self._offers_xclient = False
         self._is_admitted = False
         self._is_reading = True
         self._is_write_blocked = False
@@ -94,8 +95,12 @@ class SmtpConnection(asyncio.Protocol):
 
     def _begin(self) -> None:
         """The client is known: count it, and greet it or wait for its TLS."""
-        admission = self._services.gate.enter(self.client_ip)
-        self._is_admitted = admission is Admission.ADMITTED
+        if is_within(self.client_ip, self._services.config.xclient.trusted):
+            self._offers_xclient = True
+            self.session = ServerSession(
+                self._services.session_settings(self._mode, offers_xclient=True)
+            )
+        admission = self._enter()
         self._services.count("connections", self._mode.value if self._is_admitted else "refused")
         if self._mode.is_tls_from_start:
             if self._services.tls_context is None:
@@ -108,6 +113,16 @@ class SmtpConnection(asyncio.Protocol):
         elif self._tls is None:
             self.session.greet()
             self._flush()
+
+    def _enter(self) -> Admission:
+        admission = self._services.gate.enter(self.client_ip)
+        self._is_admitted = admission is Admission.ADMITTED
+        return admission
+
+    def _leave(self) -> None:
+        if self._is_admitted:
+            self._is_admitted = False
+            self._services.gate.leave(self.client_ip)
 
     def _end_unanswered(self, why: str, level: int = logging.INFO) -> None:
         logger.log(level, "%s: connection closed: %s", self.client, why)
@@ -182,9 +197,7 @@ class SmtpConnection(asyncio.Protocol):
         del exc
         self._all.discard(self)
         self._leave_unnamed()
-        if self._is_admitted:
-            self._is_admitted = False
-            self._services.gate.leave(self.client_ip)
+        self._leave()
         if self._timer is not None:
             self._timer.cancel()
         self.session.receive_eof()
@@ -261,13 +274,32 @@ class SmtpConnection(asyncio.Protocol):
                 self._flush()
                 self._start_tls()
                 return
-            dialogue.handle(event)
+            if type(event) is XClient:
+                self._take_xclient(event)
+            else:
+                dialogue.handle(event)
         self._flush()
         if self._services.is_draining and not self._is_ending and not dialogue.has_transaction:
             self.drain()
         if self._has_eof:
             self._take_eof()
         self._regulate_reading()
+
+    def _take_xclient(self, event: XClient) -> None:
+        """From now on the client is whom a listed peer names; counted and greeted as that one."""
+        self._dialogue.drop()
+        if event.address is not None:
+            proxy = self.client
+            self._leave()
+            self._set_client(event.address, event.port or 0)
+            logger.debug("%s: by XCLIENT of %s", self.client, proxy)
+            admission = self._enter()
+            if admission is not Admission.ADMITTED:
+                self._end(answers.TOO_MANY_CONNECTIONS.with_detail(admission.value))
+                return
+        elif event.port is not None:
+            self._set_client(self.client_ip, event.port)
+        self.session.reply(220, "", "")
 
     def _flush(self) -> None:
         output = self.session.take_output()
@@ -361,7 +393,10 @@ class SmtpConnection(asyncio.Protocol):
         self.tls_version = tls.version
         self.tls_cipher = tls.cipher
         settings = self._services.session_settings(
-            self._mode, tls.server_name, has_channel_binding=tls.channel_binding() is not None
+            self._mode,
+            tls.server_name,
+            has_channel_binding=tls.channel_binding() is not None,
+            offers_xclient=self._offers_xclient,
         )
         if self._mode.is_tls_from_start:
             self.session = ServerSession(settings, is_tls=True)

@@ -72,13 +72,18 @@ class Services:
     count_command: Callable[[bytes], None] = ignore
     count_reply: Callable[[int], None] = ignore
     is_draining: bool = False
-    _settings: dict[tuple[Mode, str, bool], SessionSettings] = field(default_factory=dict)
+    _settings: dict[tuple[Mode, str, bool, bool], SessionSettings] = field(default_factory=dict)
 
     def session_settings(
-        self, mode: Mode, server_name: str = "", *, has_channel_binding: bool = False
+        self,
+        mode: Mode,
+        server_name: str = "",
+        *,
+        has_channel_binding: bool = False,
+        offers_xclient: bool = False,
     ) -> SessionSettings:
         """What a listener offers to a client that asked for `server_name` by SNI ("": none)."""
-        key = (mode, server_name, has_channel_binding)
+        key = (mode, server_name, has_channel_binding, offers_xclient)
         found = self._settings.get(key)
         if found is None:
             if len(self._settings) >= _MOST_SETTINGS:  # below a wildcard clients invent names
@@ -87,7 +92,7 @@ class Services:
         return found
 
     def _make_settings(
-        self, mode: Mode, server_name: str, has_channel_binding: bool
+        self, mode: Mode, server_name: str, has_channel_binding: bool, offers_xclient: bool
     ) -> SessionSettings:
         config = self.config
         return SessionSettings(
@@ -98,6 +103,7 @@ class Services:
             offers_chunking=config.smtp.chunking,
             offers_binarymime=config.smtp.binarymime,
             offers_dsn=config.smtp.dsn,
+            offers_xclient=offers_xclient,
             mechanisms=self.authenticator.mechanisms(has_channel_binding=has_channel_binding),
             max_recipients=config.limits.recipients,
             max_errors=config.limits.errors,

@@ -20,6 +20,7 @@ from relevo.smtp.events import (
     Reset,
     StartTls,
     Violation,
+    XClient,
 )
 from relevo.smtp.extensions import capabilities
 from relevo.smtp.framing import DataReader
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 _DATA_GO: Final = render(
     Fixed.DATA_GO.value.code, Fixed.DATA_GO.value.enhanced, Fixed.DATA_GO.value.text
 )
+
+
+def greet(dialog: Dialog) -> None:
+    """What a client hears first. Each connection has one, so it is not counted."""
+    settings = dialog.settings
+    protocol = "LMTP" if settings.is_lmtp else "ESMTP"
+    text = f"{settings.hostname} {protocol} {settings.software}"
+    dialog.output.append(render(220, "", text))
 
 
 def take_question(dialog: Dialog) -> Event:
@@ -58,6 +67,8 @@ def answer(dialog: Dialog, event: Event, reply: Reply) -> None:
             _refuse_body(dialog, reply)
         case StartTls():
             _answer_starttls(dialog, reply)
+        case XClient():
+            _answer_xclient(dialog, reply)
         case Auth() | AuthResponse():
             _answer_auth(dialog, reply)
         case Chunk() | Reset() | Quit() | Violation():
@@ -141,6 +152,19 @@ def _answer_starttls(dialog: Dialog, reply: Reply) -> None:
     if reply.code < 300:
         dialog.move(Verb.STARTTLS)
         dialog.buffer.clear()  # what was pipelined in clear is never run under TLS
+
+
+def _answer_xclient(dialog: Dialog, reply: Reply) -> None:
+    """The session is that of another client, and starts as its connection would."""
+    if reply.code >= 300:
+        dialog.say(reply)
+        return
+    dialog.move(Verb.XCLIENT)
+    dialog.end_transaction()
+    dialog.is_esmtp = False
+    dialog.hello_name = ""
+    dialog.errors = dialog.rejected_recipients = 0
+    greet(dialog)
 
 
 def _answer_auth(dialog: Dialog, reply: Reply) -> None:

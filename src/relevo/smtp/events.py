@@ -138,6 +138,17 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
+class XClient:
+    """XCLIENT of a listed peer: whom it speaks for. Answer it; 220 greets that client anew.
+
+    `address` is an IPv4 or IPv6 address; None, as with `port`: what was known stays.
+    """
+
+    address: str | None
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """AUTH with its mechanism (upper case) and decoded initial response.
 
@@ -185,6 +196,7 @@ Event = (
     | MessageEnd
     | Reset
     | StartTls
+    | XClient
     | Auth
     | AuthResponse
     | Quit

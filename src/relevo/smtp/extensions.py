@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from relevo.smtp.xclient import ATTRIBUTES
+
 if TYPE_CHECKING:
     from relevo.smtp.settings import SessionSettings
 
@@ -25,6 +27,8 @@ def capabilities(settings: SessionSettings, *, is_tls: bool) -> list[str]:
         lines.append("STARTTLS")
     if settings.mechanisms and is_tls:
         lines.append("AUTH " + " ".join(settings.mechanisms))
+    if settings.offers_xclient:
+        lines.append("XCLIENT " + " ".join(ATTRIBUTES))
     if settings.max_recipients:
         lines.append(f"LIMITS RCPTMAX={settings.max_recipients}")
     lines.append("HELP")

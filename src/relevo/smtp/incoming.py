@@ -16,6 +16,7 @@ from relevo.smtp.framing import ChunkReader, DataReader, Status
 from relevo.smtp.grammar import base64
 from relevo.smtp.replies import Fixed, Reply
 from relevo.smtp.states import IN_TRANSACTION, Happening, State, Verb
+from relevo.smtp.xclient import parse_xclient
 
 _Handler = Callable[[Dialog, Verb, bytes], None]
 
@@ -30,7 +31,9 @@ _OPEN: Final = Status.OPEN
 
 _HTTP: Final = frozenset({b"GET", b"POST", b"CONNECT"})
 _OF_A_MESSAGE: Final = frozenset({Verb.RCPT, Verb.DATA, Verb.BDAT})
-_NOT_BETWEEN_CHUNKS: Final = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.AUTH, Verb.STARTTLS})
+_NOT_BETWEEN_CHUNKS: Final = frozenset(
+    {Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.AUTH, Verb.STARTTLS, Verb.XCLIENT}
+)
 
 
 def read_line(dialog: Dialog) -> bool:
@@ -302,6 +305,22 @@ def _starttls(dialog: Dialog, verb: Verb, argument: bytes) -> None:
         dialog.ask(StartTls())
 
 
+def _xclient(dialog: Dialog, verb: Verb, argument: bytes) -> None:
+    event = _xclient_refusal(dialog) or parse_xclient(argument)
+    if isinstance(event, Fixed):
+        dialog.violate(verb.value, event)
+    else:
+        dialog.ask(event)
+
+
+def _xclient_refusal(dialog: Dialog) -> Fixed | None:
+    if not dialog.settings.offers_xclient:
+        return Fixed.COMMAND_UNKNOWN
+    if dialog.is_authenticated:
+        return Fixed.XCLIENT_AFTER_AUTH
+    return None if dialog.allows(Verb.XCLIENT) else Fixed.XCLIENT_IN_TRANSACTION
+
+
 def _auth(dialog: Dialog, verb: Verb, argument: bytes) -> None:
     fixed = _auth_refusal(dialog)
     event = fixed or commands.parse_auth(argument, dialog.settings)
@@ -365,6 +384,7 @@ _HANDLERS: Final[Mapping[Verb, _Handler]] = {
     Verb.RSET: _rset,
     Verb.AUTH: _auth,
     Verb.STARTTLS: _starttls,
+    Verb.XCLIENT: _xclient,
     Verb.NOOP: _noop,
     Verb.HELP: _help,
     Verb.VRFY: _not_told,

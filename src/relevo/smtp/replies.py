@@ -91,6 +91,11 @@ class Fixed(Enum):
     TLS_WITH_PARAMETERS = Reply(501, "5.5.4", "STARTTLS takes no parameters")
     TLS_RUNNING = Reply(503, "5.5.1", "TLS is already running")
     TLS_NOT_OFFERED = Reply(502, "5.5.1", "TLS is not offered here")
+    # XCLIENT
+    XCLIENT_IN_TRANSACTION = Reply(503, "5.5.1", "XCLIENT only outside a transaction")
+    XCLIENT_AFTER_AUTH = Reply(503, "5.5.1", "XCLIENT only before AUTH")
+    XCLIENT_MALFORMED = Reply(501, "5.5.4", "Malformed, repeated or unknown XCLIENT attribute")
+    XCLIENT_ADDRESS_MALFORMED = Reply(501, "5.5.4", "ADDR= needs an IPv4 address, or IPV6:address")
     # the rest
     RESET_DONE = Reply(250, "2.0.0", "Transaction dropped")
     NOOP_DONE = Reply(250, "2.0.0", "Nothing done")

@@ -10,9 +10,9 @@ one in front of it was answered; nothing behind a line or a message that closes 
 ever run; after STARTTLS nothing that came in clear is.
 
 Who drops a transaction: every event that ends one says so (`Hello`, a new `Mail`, `Reset`,
-`MessageEnd` and a `BodyStart` refused by our own side once answered, `StartTls` answered 220, a
-`Violation` with `resets`). Every closing by the session itself is told by `Quit` or by a
-`Violation` with `closes`.
+`MessageEnd` and a `BodyStart` refused by our own side once answered, `StartTls` and `XClient`
+answered 220, a `Violation` with `resets`). Every closing by the session itself is told by `Quit`
+or by a `Violation` with `closes`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import binascii
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from relevo.smtp.answers import answer, answer_message, start_body, take_question
+from relevo.smtp.answers import answer, answer_message, greet, start_body, take_question
 from relevo.smtp.dialog import Dialog
 from relevo.smtp.events import Auth, AuthResponse, BodyStart, Event, MessageEnd
 from relevo.smtp.incoming import final_replies, read_body, read_line
-from relevo.smtp.replies import Reply, render
+from relevo.smtp.replies import Reply
 from relevo.smtp.settings import SessionSettings
 from relevo.smtp.states import IN_TRANSACTION, Happening, State
 
@@ -59,13 +59,11 @@ class ServerSession:
 
     def greet(self) -> None:
         """Say 220; until then what the client sent waits."""
-        dialog, settings = self._dialog, self._dialog.settings
+        dialog = self._dialog
         if dialog.is_closing:
             return
         dialog.move(Happening.GREETING)
-        protocol = "LMTP" if settings.is_lmtp else "ESMTP"
-        text = f"{settings.hostname} {protocol} {settings.software}"
-        dialog.output.append(render(220, "", text))  # of each connection one: not counted
+        greet(dialog)
 
     def receive(self, data: bytes) -> None:
         """Octets from the client. The shell stops reading while `buffered` is large."""

@@ -6,8 +6,9 @@ the state only when it is accepted: a refused MAIL or RCPT leaves it as it was (
 A transaction is open in MAIL, RCPT, DATA and BDAT. Once octets of a message were asked for, each
 end of it, good or bad, is `Happening.MESSAGE_END` and leads to READY: a failed DATA cannot be
 repeated without a new MAIL. STARTTLS leads back to GREETED, where the client's hello is forgotten
-(RFC 3207 §4.2). NOOP, HELP, VRFY, EXPN and QUIT are answered in every state that reads commands
-and move nothing; QUIT and every refusal that closes lead to CLOSED.
+(RFC 3207 §4.2), and so does XCLIENT of a listed peer. NOOP, HELP, VRFY, EXPN and QUIT are answered
+in every state that reads commands and move nothing; QUIT and every refusal that closes lead to
+CLOSED.
 
 `mermaid()` draws the table; docs/reference/smtp-states.md is made from it.
 """
@@ -53,6 +54,7 @@ class Verb(_Member):
     RSET = "RSET"
     AUTH = "AUTH"
     STARTTLS = "STARTTLS"
+    XCLIENT = "XCLIENT"
     NOOP = "NOOP"
     HELP = "HELP"
     VRFY = "VRFY"
@@ -81,8 +83,13 @@ _TRANSACTION: Final[dict[Move, State]] = {**_DROP, Verb.MAIL: State.MAIL, Verb.S
 
 NEXT: Final[Mapping[State, Mapping[Move, State]]] = {
     State.START: {Happening.GREETING: State.GREETED},
-    State.GREETED: {**_HELLO, Verb.RSET: State.GREETED, Verb.STARTTLS: State.TLS},
-    State.READY: {**_TRANSACTION, Verb.AUTH: State.AUTH},
+    State.GREETED: {
+        **_HELLO,
+        Verb.RSET: State.GREETED,
+        Verb.STARTTLS: State.TLS,
+        Verb.XCLIENT: State.GREETED,
+    },
+    State.READY: {**_TRANSACTION, Verb.AUTH: State.AUTH, Verb.XCLIENT: State.GREETED},
     State.MAIL: {**_TRANSACTION, Verb.RCPT: State.RCPT},
     State.RCPT: {
         **_TRANSACTION,

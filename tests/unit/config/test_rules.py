@@ -29,6 +29,7 @@ def problems(directory: Path, text: str) -> list[str]:
         ('listen.smtp = ""', "1: listen.smtp: an empty listening address"),
         ('listen.monitoring = "x"', "1: listen.monitoring: 'x' has no port"),
         ("listen.haproxy = true", "1: listen.haproxy: no proxy is trusted"),
+        ('xclient.trusted = "::/0"', "1: xclient.trusted: ::/0 would let anybody claim any"),
         ('proxy.trusted = "haproxy.lan"', "1: proxy.trusted: 'haproxy.lan' is no network"),
         ('auth.mechanisms = ["CRAM-MD5"]', "1: auth.mechanisms: 'CRAM-MD5' is no mechanism"),
         ('dns.servers = "ns.example.org"', "1: dns.servers: 'ns.example.org' is not the address"),

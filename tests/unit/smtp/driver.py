@@ -17,6 +17,7 @@ from relevo.smtp.events import (
     Reset,
     StartTls,
     Violation,
+    XClient,
 )
 from relevo.smtp.server import ServerSession, SessionSettings
 
@@ -45,6 +46,8 @@ def accept(session: ServerSession, event: Event) -> None:
             session.reply(250, "2.0.0", "queued")
         case StartTls():
             session.reply(220, "2.0.0", "go")
+        case XClient():
+            session.reply(220, "", "hello again")
         case Auth(initial=None):
             session.challenge(b"")
         case Auth() | AuthResponse():

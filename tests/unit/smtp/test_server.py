@@ -101,7 +101,8 @@ def test_the_small_commands() -> None:
 @pytest.mark.parametrize(
     ("line", "label"),
     [
-        (b"XCLIENT a", 'unknown<"XCLIEN">'),
+        (b"XFORWARD a", 'unknown<"XFORWA">'),
+        (b"XCLIENT ADDR=1.2.3.4", "XCLIENT"),
         (b"\xff\0\x1b\"'x", 'unknown<"?????X">'),
         (b"lhlo cli", "LHLO"),
     ],
