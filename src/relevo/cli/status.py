@@ -13,7 +13,7 @@ import click
 
 from relevo.cli.command import Command
 from relevo.cli.options import config_dir_option, json_option, load_config, set_option
-from relevo.cli.phrases import count, span
+from relevo.cli.phrases import count, moment, span
 from relevo.queue import Counts, DatabaseError, open_reader
 from relevo.service.control import ask
 
@@ -61,9 +61,16 @@ def _server(answer: dict[str, Any]) -> list[str]:
         state = "ready" if worker["ready"] else "starting"
         restarts = f", {count(worker['restarts'], 'restart')}" if worker["restarts"] else ""
         lines.append(f"worker: process {worker['pid']}, {state}{restarts}")
+    lines += [_certificate(*item) for item in answer.get("certificates", {}).items()]
     lines.append(f"connections: {answer['connections']}")
     problems = [f"problem: {problem}" for problem in answer["problems"]]
     return lines + (problems or ["problems: none"])
+
+
+def _certificate(name: str, end: float) -> str:
+    left = end - time.time()
+    when = "expired" if left <= 0 else f"in {span(left)}"
+    return f"certificate: {name}, valid until {moment(end)} ({when})"
 
 
 def _queue(counts: Counts | None) -> str:

@@ -21,6 +21,7 @@ ANSWER: dict[str, object] = {
         {"pid": 78, "ready": True, "restarts": 0, "counters": {}},
         {"pid": 79, "ready": False, "restarts": 2, "counters": {}},
     ],
+    "certificates": {"mx.test": time.time() + 90 * 86400 + 60, "old.test": 0.0},
     "connections": 5,
     "counters": {"accepted": 12, "failed_logins": 3, "loop_held_us": 0},
     "problems": [],
@@ -38,6 +39,8 @@ def test_everything_is_shown(run: Run, site: ConfigDir) -> None:
     assert "listening: [::1]:25 (smtp)" in lines
     assert "worker: process 79, starting, 2 restarts" in lines
     assert "problems: none" in lines
+    assert "certificate: old.test, valid until 1970-01-01 00:00:00 (expired)" in lines
+    assert any(line.startswith("certificate: mx.test, valid until 20") for line in lines)
     assert "accepted: 12" in lines
     assert "failed logins: 3" in lines
     assert any(
