@@ -385,14 +385,13 @@ def test_what_was_accepted_survives_a_restart(start_relevo: RelevoFactory) -> No
 def test_hup_with_a_log_file_that_cannot_be_opened_changes_nothing(
     start_relevo: RelevoFactory, tmp_path: Path
 ) -> None:
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    server = start_relevo(settings={"log.file": str(logs / "relevo.log")})
-    moved = logs.rename(tmp_path / "moved")
+    log = tmp_path / "relevo.log"
+    server = start_relevo(settings={"log.file": str(log)})
+    moved = log.rename(tmp_path / "moved.log")
+    log.mkdir()
     server.reload()
-    log = moved / "relevo.log"
-    wait_for(lambda: "reload refused" in log.read_text(), what="the refusal in the log")
-    assert str(logs / "relevo.log") in log.read_text()
+    wait_for(lambda: "reload refused" in moved.read_text(), what="the refusal in the log")
+    assert f"log file {log} cannot be opened" in moved.read_text()
     send(server)
     assert server.stop() == 0
 
@@ -402,8 +401,8 @@ def test_a_log_file_that_cannot_be_opened_is_said_at_start(
 ) -> None:
     server = start_relevo()
     server.stop()
-    server.options = ("--set", f"log.file={tmp_path}/nowhere/relevo.log")
-    assert f"log file {tmp_path}/nowhere/relevo.log cannot be opened" in refused_start(server)
+    server.options = ("--set", f"log.file={tmp_path}")
+    assert f"log file {tmp_path} cannot be opened" in refused_start(server)
 
 
 SLOW_AGENT = "#!/bin/sh\necho $$ >> {0}/begun\nsleep 3\necho $$ >> {0}/ended\n"
@@ -432,3 +431,16 @@ def test_a_delivery_command_ends_with_its_worker(
     first, second = begun.read_text().split()
     assert first == str(command)
     assert ended.read_text().split() == [second]
+
+
+def test_a_reload_of_many_aliases_does_not_hold_the_loop(start_relevo: RelevoFactory) -> None:
+    aliases = "".join(f"alias{number}: user\n" for number in range(60_000))
+    server = start_relevo(
+        domains={"d1.test": Domain({"user": "secret"}, aliases=aliases)},
+        settings={"server.workers": 1, "server.watch_loop": True},
+    )
+    before = server.status()["counters"]["loop_held_us"]
+    server.reload()
+    server.wait_for_log("configuration and files re-read")
+    send(server, "alias7@d1.test")
+    assert server.status()["counters"]["loop_held_us"] < before + 250_000

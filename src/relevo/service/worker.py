@@ -91,6 +91,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._is_queue_full = False
         self._stop = asyncio.Event()
+        self._hup = asyncio.Event()
 
     async def main(self) -> None:
         """From fork to exit."""
@@ -135,11 +136,12 @@ class Worker:
         )
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor says when to stop
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._hup.set)
         loop.add_signal_handler(signal.SIGUSR1, self._dispatcher.wake)
         self._start(self._dispatcher.run(), "dispatcher")
         self._start(self._watch_deadlines(), "deadlines")
         self._start(self._watch_files(), "files")
+        self._start(self._watch_hup(), "reload")
         self._start(self._watch_queue(), "queue size")
         if config.server.watch_loop:
             self._start(self._watch_loop(), "loop lag")
@@ -225,14 +227,37 @@ class Worker:
 
     # -- reload and stop
 
-    def reload(self) -> None:
-        """HUP: the new configuration for new connections, files read again, logs reopened."""
+    async def _watch_hup(self) -> None:
+        while True:
+            await self._hup.wait()
+            self._hup.clear()
+            try:
+                await self._reload()
+            except Exception:
+                logger.exception("reload failed")
+
+    async def _reload(self) -> None:
+        """The new configuration for new connections, files read again, logs reopened."""
         try:
             config = self._setup.load_config()
         except ConfigErrors:
             logger.exception("reload refused, the old configuration stays")
             config = self._config
-        self._config = config
+        dovecot = _make_dovecot(config)
+        watcher = self._watcher
+        try:
+            # many users take seconds to read
+            watcher = await asyncio.to_thread(
+                DirectoryWatcher, config, hooks=self._alias_hooks, users=dovecot
+            )
+        except DirectoryErrors:
+            logger.exception("users and aliases stay as they were")
+        self._use(config, watcher, dovecot)
+        logger.info("configuration and files re-read")
+
+    def _use(self, config: Config, watcher: DirectoryWatcher, dovecot: Dovecot | None) -> None:
+        """From now on, all of it at once."""
+        self._config, self._watcher, self._dovecot = config, watcher, dovecot
         try:
             setup_logging(config)
         except LogUnavailable as error:
@@ -240,11 +265,6 @@ class Worker:
         self._replace_maillog(config)
         self._hooks.reconfigure(config)
         self._alias_hooks.reconfigure()
-        self._dovecot = _make_dovecot(config)
-        try:
-            self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks, users=self._dovecot)
-        except DirectoryErrors:
-            logger.exception("users and aliases stay as they were")
         self._refresh_certificates()
         services = self._services
         services.config = config
@@ -254,7 +274,6 @@ class Worker:
         services.gate.limits = _limits(config)
         services.forget_settings()
         self._dispatcher.reconfigure(config)
-        logger.info("configuration and files re-read")
 
     def _open_maillog(self, config: Config) -> MailLog:
         loop = asyncio.get_running_loop()
