@@ -73,6 +73,12 @@ def send(server: RelevoServer, count: int = 1) -> None:
             assert client.message(MESSAGE).code == 250
 
 
+def monitoring_pid(server: RelevoServer) -> int:
+    pid = server.status()["monitoring"]["pid"]
+    assert isinstance(pid, int)
+    return pid
+
+
 def test_counters_add_up_over_workers(start_relevo: RelevoFactory) -> None:
     server = start_relevo(settings=ON)
     send(server, 20)
@@ -169,6 +175,7 @@ def test_a_draining_server_is_not_ready(start_relevo: RelevoFactory) -> None:
     with server.dialog() as client:
         client.envelope("a@r.test", "user@d1.test")
         client.expect(354, "DATA")
+        os.kill(monitoring_pid(server), signal.SIGTERM)  # as systemd does, to all processes
         server.process.send(signal.SIGTERM)
         wait_for(lambda: ask(server, "/readyz").status == 503, what="not ready")
         assert ask(server, "/healthz").status == 200
@@ -177,12 +184,6 @@ def test_a_draining_server_is_not_ready(start_relevo: RelevoFactory) -> None:
     assert server.process.wait(10) == 0
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(server.monitoring)
-
-
-def monitoring_pid(server: RelevoServer) -> int:
-    pid = server.status()["monitoring"]["pid"]
-    assert isinstance(pid, int)
-    return pid
 
 
 def test_a_monitoring_process_that_dies_is_replaced(start_relevo: RelevoFactory) -> None:

@@ -40,6 +40,7 @@ def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
         *_mda_exists(config),
         *_mda_arguments_are_known(config),
         *_dovecot_is_there(config),
+        *_token_is_there(config),
         *_log_can_be_opened(config),
     ]
 
@@ -66,6 +67,13 @@ def _mda_arguments_are_known(config: Config) -> Iterator[Problem]:
         for unknown in sorted({*found} - _PLACEHOLDERS):
             text = f"{unknown} is handed over as it stands (replaced are {_KNOWN})"
             yield _at_key(config, "delivery.mda_arguments", text, Severity.WARNING)
+
+
+def _token_is_there(config: Config) -> Iterator[Problem]:
+    """Only that there is a file: whether it can be read is the service user's matter."""
+    path = config.monitoring.token_file
+    if config.listen.monitoring and path and not Path(path).is_file():
+        yield _at_key(config, "monitoring.token_file", f"there is no file {path}", Severity.ERROR)
 
 
 def _dovecot_is_there(config: Config) -> Iterator[Problem]:

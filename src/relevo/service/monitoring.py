@@ -23,7 +23,7 @@ import apsw
 from relevo import __version__
 from relevo.queue import DatabaseError, open_reader
 from relevo.service.certificates import expiries
-from relevo.service.forking import fork
+from relevo.service.forking import SIGNALS, fork
 from relevo.service.listeners import is_reachable
 from relevo.service.logs import setup_logging
 from relevo.web import Figures, HttpServer, Site, WorkerFigures, serve_until
@@ -47,6 +47,7 @@ _LATEST = 30  # events on the status page
 _MAX_TOKEN = 4096  # octets
 _SHORT_LIFE = 1.0  # seconds; who dies sooner is started again after as long
 _PAUSE = 1.0
+_END = signal.SIGUSR1  # from the supervisor; its default, before a handler is there, ends as well
 
 
 class TokenUnusable(Exception):
@@ -103,7 +104,7 @@ class Monitoring:
         """End the process; the next one has the new configuration."""
         if self.pid:
             self._is_replaced = True
-            os.kill(self.pid, signal.SIGTERM)
+            os.kill(self.pid, _END)
 
     def on_death(self, code: int) -> None:
         """The process has ended and was reaped."""
@@ -154,9 +155,9 @@ async def _serve(setup: MonitoringSetup) -> None:
     config = setup.config
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, lambda: None)  # the supervisor says when to stop
+    loop.add_signal_handler(_END, stop.set)
+    for number in SIGNALS:  # what a terminal or systemd sends to all: probes go on while we drain
+        loop.add_signal_handler(number, lambda: None)
     site = Site(
         MonitoringSource(setup),
         has_chasquid_names=config.monitoring.names == "chasquid",

@@ -107,3 +107,13 @@ def test_a_value_without_a_line_is_named_at_the_first_file(tmp_path: Path, domai
     (problem,) = check_local(config, NOW)
     assert (problem.file, problem.line) == (str(tmp_path / "relevo.toml"), 0)
     assert problem.severity is Severity.ERROR
+
+
+def test_a_token_for_monitoring_that_is_not_there(tmp_path: Path, domain: Path) -> None:
+    write_certificate(tmp_path / "certs/mx.test")
+    text = 'hostname = "mx.test"\nlisten.monitoring = ":1099"\nmonitoring.token_file = "token"'
+    assert said(tmp_path, text) == [
+        "error relevo.toml:3: monitoring.token_file: there is no file token"
+    ]
+    (tmp_path / "token").write_text("x")
+    assert said(tmp_path, text) == []
