@@ -17,7 +17,7 @@ from relevo.reception import answers
 from relevo.reception.admission import Admission
 from relevo.reception.dialogue import Dialogue
 from relevo.reception.networks import is_within
-from relevo.reception.proxy_header import BadProxyHeader, parse_proxy_header
+from relevo.reception.peer import NoClientNamed, Peer
 from relevo.reception.tls import TlsClosed, TlsFailed, TlsLayer
 from relevo.smtp import Deadline, ServerSession
 from relevo.smtp.events import StartTls, XClient
@@ -51,16 +51,13 @@ class SmtpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._hold: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._header: bytes | None = None  # what has come of a PROXY header; None: none awaited
+        self._peer = Peer(services.gate)
         self._offers_xclient = False
-        self._is_admitted = False
         self._is_reading = True
         self._is_write_blocked = False
         self._burst = 0
         self._is_ending = False
         self._has_eof = False  # the client sends no more, but some of it is not answered yet
-        self.client = ""
-        self.client_ip = ""
         self.tls_version = ""
         self.tls_cipher = ""
         self.session = ServerSession(services.session_settings(mode))
@@ -77,21 +74,16 @@ class SmtpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop has its own class
         peer = transport.get_extra_info("peername")
-        self._set_client(*(peer[:2] if peer else ("0.0.0.0", 0)))
+        if peer:
+            self._peer.move_to(*peer[:2])
         self._all.add(self)
         config = self._services.config
         if not config.listen.haproxy:
             self._begin()
         elif not is_within(self.client_ip, config.proxy.trusted):
             self._end_unanswered("it is none of proxy.trusted")
-        elif (admission := self._services.gate.enter_unnamed()) is Admission.ADMITTED:
-            self._header = b""
-        else:
+        elif (admission := self._peer.await_header()) is not Admission.ADMITTED:
             self._end_unanswered(admission.value)
-
-    def _set_client(self, ip: str, port: int) -> None:
-        self.client_ip = ip
-        self.client = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
     def _begin(self) -> None:
         """The client is known: count it, and greet it or wait for its TLS."""
@@ -100,65 +92,47 @@ class SmtpConnection(asyncio.Protocol):
             self.session = ServerSession(
                 self._services.session_settings(self._mode, offers_xclient=True)
             )
-        admission = self._enter()
-        self._services.count("connections", self._mode.value if self._is_admitted else "refused")
+        admission = self._peer.enter()
+        is_admitted = admission is Admission.ADMITTED
+        self._services.count("connections", self._mode.value if is_admitted else "refused")
         if self._mode.is_tls_from_start:
             if self._services.tls_context is None:
                 self._end_unanswered("no certificate, so no TLS", logging.ERROR)
                 return
             self._start_tls()
-        if not self._is_admitted:
+        if not is_admitted:
             refusal = answers.TOO_MANY_CONNECTIONS.with_detail(admission.value)
             self._end(refusal)
         elif self._tls is None:
             self.session.greet()
             self._flush()
 
-    def _enter(self) -> Admission:
-        admission = self._services.gate.enter(self.client_ip)
-        self._is_admitted = admission is Admission.ADMITTED
-        return admission
-
-    def _leave(self) -> None:
-        if self._is_admitted:
-            self._is_admitted = False
-            self._services.gate.leave(self.client_ip)
-
     def _end_unanswered(self, why: str, level: int = logging.INFO) -> None:
         logger.log(level, "%s: connection closed: %s", self.client, why)
         if self._transport is not None:
             self._transport.abort()
 
-    def _receive_header(self, header: bytes) -> None:
+    def _receive_header(self, data: bytes) -> None:
         """What came first of a connection that a proxy makes for its client."""
-        parsed = parse_proxy_header(header)
-        if parsed is None:
-            self._header = header
+        proxy = self.client
+        try:
+            rest = self._peer.read_header(data)
+        except NoClientNamed as error:
+            self._end_unanswered(str(error))
             return
-        self._leave_unnamed()
-        if isinstance(parsed, BadProxyHeader):
-            self._end_unanswered(parsed.reason)
+        if rest is None:
             return
-        if parsed.source is not None:
-            proxy = self.client
-            self._set_client(parsed.source.ip, parsed.source.port)
-            logger.debug("%s: by proxy %s", self.client, proxy)
+        logger.debug("%s: by proxy %s", self.client, proxy)
         self._begin()
-        rest = header[parsed.length :]
         if rest:
             self.data_received(rest)
-
-    def _leave_unnamed(self) -> None:
-        if self._header is not None:
-            self._header = None
-            self._services.gate.leave_unnamed()
 
     def data_received(self, data: bytes) -> None:
         self._since_read = self._loop.time()
         self._window_octets += len(data)
         try:
-            if self._header is not None:
-                self._receive_header(self._header + data)
+            if self._peer.is_header_awaited:
+                self._receive_header(data)
             elif self._tls is None:
                 self.session.receive(data)
                 self._pump()
@@ -196,8 +170,7 @@ class SmtpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._all.discard(self)
-        self._leave_unnamed()
-        self._leave()
+        self._peer.leave()
         if self._timer is not None:
             self._timer.cancel()
         self.session.receive_eof()
@@ -213,6 +186,15 @@ class SmtpConnection(asyncio.Protocol):
         self._regulate_reading()
 
     # -- what the dialogue asks for
+
+    @property
+    def client(self) -> str:
+        """`ip:port`, for events."""
+        return self._peer.name
+
+    @property
+    def client_ip(self) -> str:
+        return self._peer.ip
 
     @property
     def channel_binding(self) -> bytes | None:
@@ -288,17 +270,12 @@ class SmtpConnection(asyncio.Protocol):
     def _take_xclient(self, event: XClient) -> None:
         """From now on the client is whom a listed peer names; counted and greeted as that one."""
         self._dialogue.drop()
-        if event.address is not None:
-            proxy = self.client
-            self._leave()
-            self._set_client(event.address, event.port or 0)
-            logger.debug("%s: by XCLIENT of %s", self.client, proxy)
-            admission = self._enter()
-            if admission is not Admission.ADMITTED:
-                self._end(answers.TOO_MANY_CONNECTIONS.with_detail(admission.value))
-                return
-        elif event.port is not None:
-            self._set_client(self.client_ip, event.port)
+        proxy = self.client
+        admission = self._peer.become(event.address, event.port)
+        logger.debug("%s: by XCLIENT of %s", self.client, proxy)
+        if admission is not Admission.ADMITTED:
+            self._end(answers.TOO_MANY_CONNECTIONS.with_detail(admission.value))
+            return
         self.session.reply(220, "", "")
 
     def _flush(self) -> None:
@@ -421,7 +398,7 @@ class SmtpConnection(asyncio.Protocol):
                 self._transport.abort()
             return
         limits = self._services.config.limits
-        if self._header is not None:
+        if self._peer.is_header_awaited:
             if now - self._since_connect > limits.handshake_timeout.total_seconds():
                 self._end_unanswered("its PROXY header took too long")
             return
@@ -468,7 +445,7 @@ class SmtpConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """The server stops: end now, or after the transaction that is open."""
-        if self._header is not None:
+        if self._peer.is_header_awaited:
             self._end_unanswered("the server stops")
         elif self._task is None and not self._dialogue.has_transaction:
             self._end(answers.SHUTTING_DOWN)

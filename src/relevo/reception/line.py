@@ -14,10 +14,16 @@ class Line(Protocol):
     """A client's connection, as `Dialogue` and `Login` see it."""
 
     session: ServerSession
-    client: str  # ip:port, for events
-    client_ip: str
     tls_version: str
     tls_cipher: str
+
+    @property
+    def client(self) -> str:
+        """`ip:port`, for events."""
+
+    @property
+    def client_ip(self) -> str:
+        """Of the client, whatever proxy it came by."""
 
     @property
     def channel_binding(self) -> bytes | None:
