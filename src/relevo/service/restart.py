@@ -9,8 +9,11 @@ from relevo.config import ConfigErrors, Problem
 if TYPE_CHECKING:
     from relevo.config import Config
 
-_WHOLE_TABLES = ("listen",)
 _KEYS = (
+    "listen.smtp",
+    "listen.submission",
+    "listen.submission_tls",
+    "listen.monitoring",
     "server.workers",
     "server.watch_loop",
     "server.user",
@@ -25,10 +28,7 @@ _KEYS = (
 
 def keys_for_a_restart(started: Config, config: Config) -> list[str]:
     """Names of keys in which `config` differs from what the server was started with."""
-    names = [
-        f"{table}.{key}" for table in _WHOLE_TABLES for key in getattr(config, table).__slots__
-    ]
-    return [name for name in (*names, *_KEYS) if _value(started, name) != _value(config, name)]
+    return [name for name in _KEYS if _value(started, name) != _value(config, name)]
 
 
 def refuse_another_data_dir(started: Config, config: Config) -> None:

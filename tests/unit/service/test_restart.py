@@ -20,6 +20,7 @@ def loaded(folder: Path, text: str) -> Config:
     [
         pytest.param("", [], id="nothing"),
         pytest.param('limits.connections = 7\nlog.level = "debug"', [], id="taken-up"),
+        pytest.param('listen.haproxy = true\nproxy.trusted = "::1"', [], id="proxies"),
         pytest.param(
             'listen.smtp = ":26"\nlisten.submission = ":27"',
             ["listen.smtp", "listen.submission"],
