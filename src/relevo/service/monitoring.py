@@ -161,7 +161,7 @@ async def _serve(setup: MonitoringSetup) -> None:
     site = Site(
         MonitoringSource(setup),
         has_chasquid_names=config.monitoring.names == "chasquid",
-        token=_token(setup),
+        token=token_of(setup),
         end=(lambda: os.kill(setup.supervisor, signal.SIGTERM))
         if config.monitoring.allow_exit
         else None,
@@ -171,7 +171,7 @@ async def _serve(setup: MonitoringSetup) -> None:
     await serve_until(HttpServer(site.answer), setup.sockets, stop)
 
 
-def _token(setup: MonitoringSetup) -> str:
+def token_of(setup: MonitoringSetup) -> str:
     """After a reload that took the token away, an open socket asks for one that nobody knows."""
     token = read_token(setup.config)
     if not token and any(map(is_reachable, setup.sockets)):
@@ -184,16 +184,16 @@ class MonitoringSource:
     """Gathers what the pages show."""
 
     def __init__(self, setup: MonitoringSetup) -> None:
-        self._setup = setup
+        self.setup = setup
 
     def is_ready(self) -> bool:
         """All workers take mail."""
-        gauges = self._setup.counters.read_gauges()
+        gauges = self.setup.counters.read_gauges()
         return all(row["is_ready"] and not row["is_suspended"] for row in gauges)
 
     def figures(self) -> Figures:
         """This moment."""
-        setup = self._setup
+        setup = self.setup
         counters = setup.counters
         workers = tuple(
             WorkerFigures(
@@ -229,24 +229,24 @@ class MonitoringSource:
         """What happened last, newest first; none when the history cannot be read."""
         with (
             contextlib.suppress(DatabaseError, apsw.Error),
-            open_reader(self._setup.config.data_dir) as reader,
+            open_reader(self.setup.config.data_dir) as reader,
         ):
             return reader.latest_events(_LATEST)
         return ()
 
     def _reader(self) -> QueueReader:
-        return open_reader(self._setup.config.data_dir)
+        return open_reader(self.setup.config.data_dir)
 
     def _queue(self) -> tuple[Counts | None, float | None]:
         with (
             contextlib.suppress(DatabaseError, apsw.Error),
-            open_reader(self._setup.config.data_dir) as reader,
+            open_reader(self.setup.config.data_dir) as reader,
         ):
             return reader.counts(), reader.oldest()
         return None, None
 
     def _memory(self, workers: tuple[WorkerFigures, ...]) -> dict[str, int]:
-        processes = {"supervisor": self._setup.supervisor, "monitoring": os.getpid()}
+        processes = {"supervisor": self.setup.supervisor, "monitoring": os.getpid()}
         processes |= {f"worker {worker.row}": worker.pid for worker in workers if worker.pid}
         found = {name: _resident(pid) for name, pid in processes.items()}
         return {name: size for name, size in found.items() if size}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from relevo.service.monitoring import (
     MonitoringSource,
     TokenUnusable,
     read_token,
+    token_of,
 )
 
 
@@ -75,3 +78,13 @@ def test_a_queue_that_cannot_be_read_leaves_the_rest(tmp_path: Path) -> None:
     assert figures.queue is None
     assert len(figures.workers) == 2
     assert shown.latest_events() == ()
+
+
+def test_a_socket_that_others_reach_never_serves_without_a_token(tmp_path: Path) -> None:
+    shown = source(tmp_path, Counters(2)).setup
+    with (
+        socket.create_server(("0.0.0.0", 0)) as reachable,
+        socket.create_server(("127.0.0.1", 0)) as local,
+    ):
+        assert token_of(replace(shown, sockets=(local,))) == ""
+        assert len(token_of(replace(shown, sockets=(local, reachable)))) >= 32
