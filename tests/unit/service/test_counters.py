@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from relevo.journal import Accepted, Attempted, Authenticated, Outcome, Rejected
-from relevo.service.counters import Counters
+from relevo.service.counters import FAMILIES, Counters
+from relevo.smtp.states import Verb
 
 ACCEPTED = Accepted(0.0, "id", "127.0.0.1:1", "<>", ("a@b.test",), 10)
 REJECTED = Rejected(0.0, "127.0.0.1:1", None, (), 500, "5.5.1", "no")
@@ -91,3 +92,7 @@ def test_messages_by_transport_leave_out_our_own_notifications() -> None:
     counters.count(0, replace(REJECTED, code=554, enhanced="5.4.6"))
     assert counters.read_family("messages") == {"tls": 1, "plain": 1}
     assert counters.read_family("loops") == {"loops": 1}
+
+
+def test_every_verb_of_the_protocol_has_a_label() -> None:
+    assert {verb.value for verb in Verb} <= set(FAMILIES["commands"])
