@@ -38,19 +38,8 @@ ROUTES = ("maildir", "mda", "lmtp", "discard", "pipe", "mx", "via", "other")
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands": (
         *("HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "AUTH"),
-        *(
-            "STARTTLS",
-            "XCLIENT",
-            "NOOP",
-            "HELP",
-            "VRFY",
-            "EXPN",
-            "QUIT",
-            "GET",
-            "POST",
-            "CONNECT",
-            "unknown",
-        ),
+        *("STARTTLS", "XCLIENT", "NOOP", "HELP", "VRFY", "EXPN", "QUIT"),
+        *("GET", "POST", "CONNECT", "unknown"),
     ),
     "replies": (*(str(code) for code in range(200, 600)), "other"),
     "connections": ("SMTP", "submission", "submission+TLS", "refused"),
