@@ -89,8 +89,12 @@ def install_hook(what, conf):
     path = f"{conf}/hooks/post-data"
     os.makedirs(f"{conf}/hooks", exist_ok=True)
     if what == "hook-c":
-        subprocess.run(["cc", "-O2", "-static", "-x", "c", "-o", path, "-"], input=HOOKS[what],
-                       text=True, check=True)
+        subprocess.run(
+            ["cc", "-O2", "-static", "-x", "c", "-o", path, "-"],
+            input=HOOKS[what],
+            text=True,
+            check=True,
+        )
     else:
         with open(path, "w") as file:
             file.write(HOOKS[what])
