@@ -115,6 +115,7 @@ def relevo(base, what, port=9425):
             f'[delivery]\nlocal = "{local}"\n[mail_log]\npath = "{folder}/mail.log"\n'
             f'[log]\nfile = "{folder}/log"\n'
         )
+    install_hook(what, f"{folder}/conf")
     subprocess.run(
         [
             f"{VENV_BIN}/relevo",
@@ -164,6 +165,7 @@ def chasquid(base, what, port=9125):
             f'mail_delivery_agent_bin: "{command}"\n'
             f'mail_delivery_agent_args: "{folder}/md"\n'
         )
+    install_hook(what, f"{folder}/conf")
     subprocess.run(
         ["chasquid-util", f"-C={folder}/conf", "user-add", "user@bench.test", "--password=secret"],
         check=True,
