@@ -10,6 +10,7 @@ import pytest
 
 from harness.load import (
     MIB,
+    Held,
     Latencies,
     large_message,
     measure,
@@ -24,6 +25,7 @@ from harness.server import RelevoFactory, RelevoServer
 from harness.waiting import wait_for
 
 LARGE = 49 * MIB
+TRIES = 3
 LONGEST_CALLBACK_S = 0.020
 EXTRA_MEMORY = 64 * MIB
 
@@ -80,17 +82,25 @@ def end_senders(senders: list[Process]) -> None:
 def test_no_callback_holds_the_loop_while_large_messages_arrive(
     start_relevo: RelevoFactory, tmp_path: Path, is_tls: bool
 ) -> None:
-    server = start_relevo(
-        settings={"server.workers": 1, "server.loop": "asyncio"},
-        env=probe_environment(tmp_path / "probe"),
-    )
-    senders = start_senders(server, is_tls=is_tls)
-    time.sleep(10)  # the load is what is waited for
-    end_senders(senders)
-    held = read_probe(tmp_path / "probe")
+    """A callback that holds the loop does so each time; a noisy machine does not: three tries."""
+    held: list[Held] = []
+    for number in range(TRIES):
+        probe = tmp_path / f"probe-{number}"
+        server = start_relevo(
+            name=f"try-{number}",
+            settings={"server.workers": 1, "server.loop": "asyncio"},
+            env=probe_environment(probe),
+        )
+        senders = start_senders(server, is_tls=is_tls)
+        time.sleep(8)  # the load is what is waited for
+        end_senders(senders)
+        held.append(read_probe(probe))
+        server.stop()
+        assert held[-1].callbacks > 1000
+        if held[-1].longest <= LONGEST_CALLBACK_S:
+            break
     print(held)
-    assert held.callbacks > 1000
-    assert held.longest <= LONGEST_CALLBACK_S, held
+    assert held[-1].longest <= LONGEST_CALLBACK_S, held
 
 
 @pytest.mark.alone
@@ -98,14 +108,24 @@ def test_no_callback_holds_the_loop_while_large_messages_arrive(
 def test_a_session_beside_large_messages_is_answered_at_once(
     start_relevo: RelevoFactory, is_tls: bool
 ) -> None:
-    server = start_relevo(settings={"server.workers": 1, "delivery.local": "discard"})
-    senders = start_senders(server, is_tls=is_tls)
-    log = server.config.path / "echo.log"
-    measured = measure(server.reaper, server.smtp, log=log, seconds=10)
-    end_senders(senders)
-    print(measured)
-    noise = Latencies.percentile(measured.echo, 0.99)
-    assert Latencies.percentile(measured.noop, 0.99) <= LONGEST_CALLBACK_S + noise, str(measured)
+    """Three tries, as above."""
+    tried: list[str] = []
+    for number in range(TRIES):
+        server = start_relevo(
+            name=f"try-{number}", settings={"server.workers": 1, "delivery.local": "discard"}
+        )
+        senders = start_senders(server, is_tls=is_tls)
+        log = server.config.path / "echo.log"
+        measured = measure(server.reaper, server.smtp, log=log, seconds=8)
+        end_senders(senders)
+        server.stop()
+        tried.append(str(measured))
+        noise = Latencies.percentile(measured.echo, 0.99)
+        if Latencies.percentile(measured.noop, 0.99) <= LONGEST_CALLBACK_S + noise:
+            break
+    else:
+        pytest.fail("\n".join(tried))
+    print(tried)
 
 
 @pytest.mark.alone
