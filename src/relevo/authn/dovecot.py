@@ -20,7 +20,7 @@ from relevo.directory import UnknownNow
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from relevo.config.model import Auth
+    from relevo.config.reception_model import Auth
     from relevo.mail.address import Address
 
 KEPT_S = 10.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relevo.config.model import Auth
+from relevo.config.reception_model import Auth
 
 USERDB_PLACES = ("/var/run/dovecot/auth-chasquid-userdb", "/var/run/dovecot/auth-userdb")
 CLIENT_PLACES = ("/var/run/dovecot/auth-chasquid-client", "/var/run/dovecot/auth-client")

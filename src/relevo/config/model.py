@@ -21,7 +21,17 @@ from types import MappingProxyType
 
 from relevo.config.hook_model import DeclaredHook, Hooks
 from relevo.config.key import key
+from relevo.config.mailauth_model import Dns, Spf
 from relevo.config.problems import Problem
+from relevo.config.reception_model import (
+    Addresses,
+    Auth,
+    Limits,
+    Listen,
+    Proxy,
+    Smtp,
+    XClient,
+)
 
 _MS = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)
@@ -29,56 +39,6 @@ _DAY = timedelta(days=1)
 _KIB = 1024
 _MIB = 1024 * 1024
 _GIB = 1024 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listen:
-    """[listen]"""
-
-    smtp: tuple[str, ...] = key(
-        "Addresses for mail from other servers: `host:port`, `:port`, `[v6]:port` or `systemd`.",
-        (":25",),
-    )
-    submission: tuple[str, ...] = key(
-        "Addresses for mail from own users (STARTTLS).",
-        (":587",),
-    )
-    submission_tls: tuple[str, ...] = key(
-        "Addresses for mail from own users (TLS from the start).",
-        (":465",),
-    )
-    monitoring: str = key(
-        "Address for monitoring over HTTP, or `systemd`; empty: none. One that is not "
-        "loopback needs `monitoring.token_file`.",
-        "",
-    )
-    haproxy: bool = key(
-        "Every connection to these addresses (but monitoring) starts with a PROXY header, version "
-        "1 or 2, in front of TLS too; see `proxy.trusted`.",
-        False,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proxy:
-    """[proxy]"""
-
-    trusted: tuple[str, ...] = key(
-        "With `listen.haproxy`: the proxies whose word on the client's address is taken, as "
-        "addresses and networks. Connections from elsewhere are closed without a reply.",
-        (),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XClient:
-    """[xclient]"""
-
-    trusted: tuple[str, ...] = key(
-        "Addresses and networks of proxies that are offered XCLIENT, by which they name their "
-        "client's address and port. Who has logged in they cannot say (no LOGIN).",
-        (),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,193 +57,6 @@ class Server:
         most=_DAY,
     )
     loop: str = key("Event loop.", "uvloop", choices=("uvloop", "asyncio"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Smtp:
-    """[smtp]"""
-
-    max_message_size: int = key(
-        "Largest message, octets on the wire.",
-        50 * _MIB,
-        unit="bytes",
-        least=_KIB,
-        most=1024 * _GIB,
-    )
-    chunking: bool = key("Offer CHUNKING (BDAT).", True)
-    binarymime: bool = key("Offer BINARYMIME.", False)
-    dsn: bool = key("Offer DSN.", True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """[limits]"""
-
-    connections: int = key(
-        "Connections at once, over all workers; more get 421.",
-        10_000,
-        least=1,
-    )
-    connections_per_source: int = key(
-        "Connections at once from one IPv4 address or IPv6 /64.",
-        500,
-        least=1,
-    )
-    recipients: int = key("Recipients a transaction; more get 452 4.5.3.", 101, least=1)
-    expanded_recipients: int = key(
-        "Recipients of a message after alias expansion.",
-        1000,
-        least=1,
-    )
-    rejected_recipients: int = key(
-        "Refused recipients a connection; then it ends with 421.",
-        100,
-        least=1,
-    )
-    errors: int = key(
-        "Syntax, sequence and AUTH errors a connection; the last is answered 421.",
-        3,
-        least=1,
-    )
-    received_headers: int = key("Received fields above which a message loops.", 50, least=1)
-    header_size: int = key(
-        "Largest header block.",
-        256 * _KIB,
-        unit="bytes",
-        least=_KIB,
-        most=64 * _MIB,
-    )
-    command_timeout: timedelta = key(
-        "Silence between commands before 421.",
-        timedelta(minutes=5),
-        least=_MS,
-        most=_DAY,
-    )
-    busy_command_timeout: timedelta = key(
-        "The same while over 80 % of `limits.connections` are in use.",
-        timedelta(seconds=10),
-        least=_MS,
-        most=_DAY,
-    )
-    data_timeout: timedelta = key(
-        "Silence inside a message before 421.",
-        timedelta(minutes=3),
-        least=_MS,
-        most=_DAY,
-    )
-    data_min_rate: int = key(
-        "Slowest message, octets a second over 5 minutes.",
-        1024,
-        unit="bytes/s",
-        least=0,
-    )
-    handshake_timeout: timedelta = key(
-        "TLS handshake.",
-        timedelta(seconds=10),
-        least=_MS,
-        most=_DAY,
-    )
-    connection_lifetime: timedelta = key(
-        "Longest connection; ends between commands.",
-        timedelta(minutes=60),
-        least=_MS,
-        most=30 * _DAY,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addresses:
-    """[addresses]"""
-
-    suffix_separators: str = key(
-        "Characters that start a suffix: user+tag is user. Empty: no suffixes.",
-        "+",
-    )
-    drop_characters: str = key(
-        "Characters ignored in our local parts: us.er is user. Empty: none.",
-        ".",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Auth:
-    """[auth]"""
-
-    mechanisms: tuple[str, ...] = key(
-        "SASL mechanisms, offered on TLS only: PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-256-PLUS.",
-        ("PLAIN", "LOGIN"),
-    )
-    failure_delay: timedelta = key(
-        "Every answer to AUTH takes at least this long.",
-        timedelta(milliseconds=100),
-        least=timedelta(0),
-        most=timedelta(minutes=1),
-    )
-    max_pending: int = key("Verifications at once, a worker; more get 454.", 32, least=1, most=1024)
-    dovecot: bool = key(
-        "Ask Dovecot, too, who may log in and which local users exist. A user that a users file "
-        "denies stays denied.",
-        False,
-    )
-    dovecot_userdb_path: str = key(
-        "Dovecot's userdb socket; empty: looked for in /var/run/dovecot.", ""
-    )
-    dovecot_client_path: str = key(
-        "Dovecot's client socket; empty: looked for in /var/run/dovecot.", ""
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dns:
-    """[dns]"""
-
-    servers: tuple[str, ...] = key(
-        "Name servers that resolve any name: `address`, `address:port` or `[v6]:port`; their word "
-        "on DNSSEC is taken. Empty: the system's (/etc/resolv.conf).",
-        (),
-    )
-    timeout: timedelta = key(
-        "A look-up ends after this, all servers and tries included.",
-        timedelta(seconds=5),
-        least=100 * _MS,
-        most=timedelta(minutes=1),
-    )
-    cache_size: int = key(
-        "Answers kept, a worker.",
-        4 * _MIB,
-        unit="bytes",
-        least=0,
-        most=_GIB,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spf:
-    """[spf]"""
-
-    check: bool = key(
-        "Ask at MAIL whether the client may send mail of the sender's domain (RFC 7208); not for "
-        "those who logged in, nor for the null reverse-path.",
-        True,
-    )
-    reject_fail: bool = key(
-        "Answer 550 5.7.23 where the domain says that it may not. No other result refuses.", True
-    )
-    skip_networks: tuple[str, ...] = key(
-        "Clients that are not checked: addresses and networks, such as `192.0.2.0/24`.",
-        ("127.0.0.0/8", "::1/128"),
-    )
-    timeout: timedelta = key(
-        "A check ends after this, all its look-ups included; its result is then `temperror`.",
-        timedelta(seconds=20),
-        least=100 * _MS,
-        most=timedelta(minutes=1),
-    )
-    remember_tls: bool = key(
-        "Answer 550 5.7.3 to mail in clear text of a domain whose mail came over TLS before, "
-        "both times with an SPF `pass`.",
-        True,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

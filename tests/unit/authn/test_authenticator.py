@@ -24,7 +24,8 @@ from relevo.authn import (
     exchanges,
 )
 from relevo.authn.scram_keys import FILE_NAME
-from relevo.config.model import Auth, Config
+from relevo.config.model import Config
+from relevo.config.reception_model import Auth
 from relevo.directory.directory import Directory
 from relevo.directory.local_part import LocalPartRules
 

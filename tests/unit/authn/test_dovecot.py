@@ -19,7 +19,8 @@ from relevo.authn import (
     dovecot,
 )
 from relevo.authn.dovecot import KEPT_S, MAX_CONNECTIONS
-from relevo.config.model import Auth, Config
+from relevo.config.model import Config
+from relevo.config.reception_model import Auth
 from relevo.directory import Directory, UnknownNow
 from relevo.mail import Address
 from unit.authn.dovecot_server import Script, client, listening, userdb

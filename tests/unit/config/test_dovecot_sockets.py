@@ -7,7 +7,7 @@ import pytest
 
 from relevo.config import dovecot_sockets
 from relevo.config.dovecot_sockets import client_socket, userdb_socket
-from relevo.config.model import Auth
+from relevo.config.reception_model import Auth
 
 
 def test_configured_paths_are_taken_as_they_are() -> None:

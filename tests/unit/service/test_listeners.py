@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from relevo.config.model import Config, Listen
+from relevo.config.model import Config
+from relevo.config.reception_model import Listen
 from relevo.service.listeners import ListenFailed, open_sockets
 
 
@@ -50,7 +51,8 @@ for sock in sockets:
     sock.close()
 for index in range(3):
     os.dup2(10 + index, 3 + index)
-from relevo.config.model import Config, Listen
+from relevo.config.model import Config
+from relevo.config.reception_model import Listen
 from relevo.service.listeners import ListenFailed, open_sockets
 environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "3", **json.loads(sys.argv[1])}
 try:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from relevo.config.model import Config, Listen
+from relevo.config.model import Config
 from relevo.config.model import Monitoring as Keys
+from relevo.config.reception_model import Listen
 from relevo.hooks.statistics import HookStatistics
 from relevo.reception import ConnectionTable
 from relevo.service.counters import Counters

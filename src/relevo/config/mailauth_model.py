@@ -1,0 +1,67 @@
+"""The part of the configuration tree that is about DNS and what it tells of a sender."""
+
+# ruff: noqa: RUF009 -- key() is dataclasses.field() with documentation, not a value
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from relevo.config.key import key
+
+_MS = timedelta(milliseconds=1)
+_MIB = 1024 * 1024
+_GIB = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dns:
+    """[dns]"""
+
+    servers: tuple[str, ...] = key(
+        "Name servers that resolve any name: `address`, `address:port` or `[v6]:port`; their word "
+        "on DNSSEC is taken. Empty: the system's (/etc/resolv.conf).",
+        (),
+    )
+    timeout: timedelta = key(
+        "A look-up ends after this, all servers and tries included.",
+        timedelta(seconds=5),
+        least=100 * _MS,
+        most=timedelta(minutes=1),
+    )
+    cache_size: int = key(
+        "Answers kept, a worker.",
+        4 * _MIB,
+        unit="bytes",
+        least=0,
+        most=_GIB,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spf:
+    """[spf]"""
+
+    check: bool = key(
+        "Ask at MAIL whether the client may send mail of the sender's domain (RFC 7208); not for "
+        "those who logged in, nor for the null reverse-path.",
+        True,
+    )
+    reject_fail: bool = key(
+        "Answer 550 5.7.23 where the domain says that it may not. No other result refuses.", True
+    )
+    skip_networks: tuple[str, ...] = key(
+        "Clients that are not checked: addresses and networks, such as `192.0.2.0/24`.",
+        ("127.0.0.0/8", "::1/128"),
+    )
+    timeout: timedelta = key(
+        "A check ends after this, all its look-ups included; its result is then `temperror`.",
+        timedelta(seconds=20),
+        least=100 * _MS,
+        most=timedelta(minutes=1),
+    )
+    remember_tls: bool = key(
+        "Answer 550 5.7.3 to mail in clear text of a domain whose mail came over TLS before, "
+        "both times with an SPF `pass`.",
+        True,
+    )
