@@ -15,6 +15,7 @@ PACKAGE = SOURCE / "relevo"
 ROOMS = (
     "value",  # one module, for all
     "answer_cache",  # one module, for those who ask programs or other servers
+    "tls_layer",  # one module, for servers and clients
     "smtp",
     "mail",
     "journal",
@@ -27,6 +28,7 @@ ROOMS = (
     "queue",
     "hooks",
     "delivery",
+    "outbound",
     "reception",
     "web",
     "service",

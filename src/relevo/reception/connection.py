@@ -18,9 +18,9 @@ from relevo.reception.admission import Admission
 from relevo.reception.dialogue import Dialogue
 from relevo.reception.networks import is_within
 from relevo.reception.peer import NoClientNamed, Peer
-from relevo.reception.tls import TlsClosed, TlsFailed, TlsLayer
 from relevo.smtp import Deadline, ServerSession
 from relevo.smtp.events import StartTls, XClient
+from relevo.tls_layer import TlsClosed, TlsFailed, TlsLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

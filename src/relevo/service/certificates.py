@@ -97,7 +97,7 @@ class Certificates:
         context = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
         if context is not None:
             tls.context = context
-            tls.chosen_name = name  # type: ignore[attr-defined]  # read back by reception.tls
+            tls.chosen_name = name  # type: ignore[attr-defined]  # read back by relevo.tls_layer
 
 
 def expiries(certs: Path) -> dict[str, float]:

@@ -13,7 +13,7 @@ from relevo.reception import Mode
 from unit.reception.conftest import Place, Running, settle
 
 if TYPE_CHECKING:
-    from relevo.reception.tls import TlsLayer
+    from relevo.tls_layer import TlsLayer
 
 HELLO = "EHLO cli\r\n"
 TO_USER = "MAIL FROM:<a@pass.test>\r\nRCPT TO:<user@d1.test>\r\n"

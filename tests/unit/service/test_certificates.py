@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from harness.certificates import client_context, write_certificate
-from relevo.reception.tls import TlsLayer
 from relevo.service.certificates import CertificateError, Certificates
+from relevo.tls_layer import TlsLayer
 
 _LOAD = """
 import sys, pathlib

@@ -1,0 +1,6 @@
+"""Mail to other servers: whom to connect to, with which TLS, how often, and what came of it.
+
+Stands above `delivery`, whose dispatcher hands units over, and below `reception`. `peer` opens a
+connection that is protected as `tls_policy` wants it; what MTA-STS, DANE and the levels of former
+connections demand of a host is one value, `HostTls`.
+"""

@@ -1,0 +1,74 @@
+"""What is demanded of TLS with one host, and what a connection has in the end.
+
+The demand is put together from all that is known of a domain (`tls_policy`) before a connection is
+made; `peer` meets it or refuses the connection. Values only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Need(IntEnum):
+    """The least that a connection must have, each more than the one before."""
+
+    NONE = 0  # plain text will do; the best that can be had is used
+    ENCRYPTED = 1  # TLS, whatever the certificate
+    VERIFIED = 2  # a certificate of a known authority, for the host's name
+    DANE = 3  # a certificate that the host's TLSA records name (RFC 7672)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsaRecord:
+    """A TLSA record (RFC 6698 §2.1)."""
+
+    usage: int
+    selector: int
+    matching_type: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HostTls:
+    """The demand on connections to one host.
+
+    `why` says in words where it comes from, for logs and refusals. `tlsa` stands with Need.DANE:
+    the records that can be used, at least one; `names` are the reference identifiers beside the
+    host's own name for those of usage 2. `is_implicit`: TLS from the first octet, no STARTTLS.
+    `is_offered`: False: no TLS at all, even when the peer offers it (only with Need.NONE).
+    """
+
+    need: Need = Need.NONE
+    why: str = ""
+    is_implicit: bool = False
+    is_offered: bool = True
+    names: tuple[str, ...] = ()
+    tlsa: tuple[TlsaRecord, ...] = ()
+
+
+ANY_TLS = HostTls()
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """How a connection is protected; `version` is "" when it is not.
+
+    `how` it was verified: "webpki", "dane", or "" when the certificate proves nothing.
+    """
+
+    version: str = ""  # as in trace fields: TLS-1.3
+    cipher: str = ""
+    how: str = ""
+    is_resumed: bool = False
+
+    @property
+    def is_tls(self) -> bool:
+        return bool(self.version)
+
+    @property
+    def is_verified(self) -> bool:
+        return bool(self.how)
+
+
+PLAIN = TlsFacts()
