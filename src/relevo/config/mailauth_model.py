@@ -36,6 +36,11 @@ class Dns:
         least=0,
         most=_GIB,
     )
+    signed_name: str = key(
+        "A zone known to be signed: DANE is used only where the name servers say so of it (its "
+        "SOA record must come with the AD flag).",
+        ".",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

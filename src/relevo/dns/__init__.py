@@ -4,7 +4,15 @@ Importing it opens nothing. Names are looked up as A-labels; every answer is che
 answer to its question. Look-ups have three outcomes: found, absent (both an Answer), and DnsFailed.
 """
 
-from relevo.dns.answers import Answer, DnsFailed, DnsLookups, MailExchange, Outcome
+from relevo.dns.answers import (
+    Answer,
+    DnsFailed,
+    DnsLookups,
+    MailExchange,
+    Outcome,
+    SecureLookups,
+    TlsaRecord,
+)
 from relevo.dns.names import BadName, ask_name
 from relevo.dns.resolver import Resolver
 from relevo.dns.servers import BadServer, NameServer, parse_server, system_servers
@@ -19,6 +27,8 @@ __all__ = [
     "NameServer",
     "Outcome",
     "Resolver",
+    "SecureLookups",
+    "TlsaRecord",
     "ask_name",
     "parse_server",
     "system_servers",

@@ -44,7 +44,17 @@ class MailExchange:
     host: str
 
 
-Record = IPv4Address | IPv6Address | MailExchange | bytes | str
+@dataclass(frozen=True, slots=True)
+class TlsaRecord:
+    """A TLSA record (RFC 6698 §2.1), whatever its numbers mean."""
+
+    usage: int
+    selector: int
+    matching_type: int
+    data: bytes
+
+
+Record = IPv4Address | IPv6Address | MailExchange | TlsaRecord | bytes | str
 R = TypeVar("R", bound=Record)
 
 
@@ -87,3 +97,16 @@ class DnsLookups(Protocol):
 
     async def ptr(self, address: IPv4Address | IPv6Address) -> Answer[str]:
         """Names that the owner of an address claims for it; unverified."""
+
+
+class SecureLookups(Protocol):
+    """What DANE asks beyond that; the answers are worth something when authenticated only."""
+
+    async def tlsa(self, name: str) -> Answer[TlsaRecord]:
+        """TLSA records of `_port._tcp.host`, in the order of the answer. Raises DnsFailed."""
+
+    async def is_dnssec_seen(self) -> bool:
+        """Does the resolver pass on what DNSSEC says? Asked of a name that is known to be signed.
+
+        Raises DnsFailed.
+        """

@@ -68,5 +68,8 @@ class Cache(Generic[K, V]):
 
 def answer_size(key_text: str, records: tuple[Any, ...]) -> int:
     """About how many octets an answer and its key take in memory."""
-    texts = sum(len(record) for record in records if isinstance(record, bytes | str))
+    texts = sum(
+        len(record if isinstance(record, bytes | str) else getattr(record, "data", ""))
+        for record in records
+    )
     return 600 + len(key_text) + 120 * len(records) + texts

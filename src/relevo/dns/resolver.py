@@ -21,7 +21,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from relevo.dns.answers import Answer, DnsFailed, MailExchange, Outcome
+from relevo.dns.answers import Answer, DnsFailed, MailExchange, Outcome, TlsaRecord
 from relevo.dns.cache import Cache, answer_size
 from relevo.dns.names import BadName, ask_name, reverse_name
 from relevo.dns.servers import NameServer
@@ -53,12 +53,17 @@ class Resolver:
         *,
         timeout_s: float = 5.0,
         cache_size: int = 4 * 1024 * 1024,
+        signed_name: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`timeout_s` bounds a whole look-up; `cache_size` is in octets."""
+        """`timeout_s` bounds a whole look-up; `cache_size` is in octets.
+
+        `signed_name` is a zone known to be signed, for `is_dnssec_seen`; "": the root.
+        """
         if not servers:
             raise ValueError("a resolver needs a name server")
         self._servers = tuple(servers)
+        self._signed_name = ask_name(signed_name) if signed_name.strip(".") else ""
         self._timeout_s = timeout_s
         self._try_s = min(LONGEST_TRY_S, timeout_s / 4)
         self._cache: Cache[Question, Answer[Any] | _Failure] = Cache(
@@ -83,6 +88,13 @@ class Resolver:
     async def ptr(self, address: IPv4Address | IPv6Address) -> Answer[str]:
         return await self._look_up(reverse_name(address), RecordType.PTR)
 
+    async def tlsa(self, name: str) -> Answer[TlsaRecord]:
+        return await self._look_up(name, RecordType.TLSA)
+
+    async def is_dnssec_seen(self) -> bool:
+        answer = await self._known(Question(self._signed_name, RecordType.SOA))
+        return answer.outcome is Outcome.FOUND and answer.is_authenticated
+
     async def aclose(self) -> None:
         """End what is under way; those who wait for it get DnsFailed."""
         tasks = list(self._under_way.values())
@@ -95,6 +107,9 @@ class Resolver:
             question = Question(ask_name(name), record_type)
         except BadName:
             return _NOT_A_NAME
+        return await self._known(question)
+
+    async def _known(self, question: Question) -> Answer[Any]:
         known = self._cache.get(question)
         if known is None:
             known = await self._join(question)

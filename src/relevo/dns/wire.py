@@ -22,7 +22,7 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
-from relevo.dns.answers import Answer, MailExchange, Outcome, Record
+from relevo.dns.answers import Answer, MailExchange, Outcome, Record, TlsaRecord
 
 UDP_PAYLOAD = 1232  # RFC 9715: what passes without fragments
 _HEADER = struct.Struct("!HH")
@@ -34,21 +34,23 @@ class RecordType(Enum):
     """Types that are asked for; the values are those of the wire."""
 
     A = 1
+    SOA = 6
     PTR = 12
     MX = 15
     TXT = 16
     AAAA = 28
+    TLSA = 52
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A name in the form of `relevo.dns.names.ask_name`, and a type."""
+    """A name in the form of `relevo.dns.names.ask_name`, or "" for the root, and a type."""
 
     name: str
     type: RecordType
 
     def __str__(self) -> str:
-        return f"{self.type.name} of {self.name}"
+        return f"{self.type.name} of {self.name or 'the root'}"
 
 
 class ReplyKind(Enum):
@@ -83,7 +85,7 @@ def make_query(question: Question, query_id: int, *, has_edns: bool = True) -> Q
     message = dns.message.QueryMessage(id=query_id)
     # AD in a question asks for AD in the answer, without the signatures (RFC 6840 §5.7)
     message.flags = dns.flags.RD | dns.flags.AD
-    labels = [label.encode("ascii") for label in question.name.split(".")]
+    labels = [label.encode("ascii") for label in question.name.split(".") if label]
     message.find_rrset(
         message.question,
         dns.name.Name([*labels, b""]),
@@ -172,10 +174,16 @@ def _mail_exchange(rdata: Any) -> MailExchange | None:
     return None if host is None else MailExchange(int(rdata.preference), host)
 
 
+def _tlsa_record(rdata: Any) -> TlsaRecord:
+    return TlsaRecord(int(rdata.usage), int(rdata.selector), int(rdata.mtype), bytes(rdata.cert))
+
+
 _READERS: dict[RecordType, Callable[[Any], Record | None]] = {
     RecordType.A: lambda rdata: IPv4Address(rdata.address),
     RecordType.AAAA: lambda rdata: IPv6Address(rdata.address),
     RecordType.MX: _mail_exchange,
     RecordType.PTR: lambda rdata: _name_text(rdata.target.labels),
+    RecordType.SOA: lambda rdata: _name_text(rdata.mname.labels),
+    RecordType.TLSA: _tlsa_record,
     RecordType.TXT: lambda rdata: b"".join(rdata.strings),
 }

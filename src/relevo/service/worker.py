@@ -342,6 +342,7 @@ def _make_resolver(config: Config) -> Resolver:
         [parse_server(server) for server in config.dns.servers] or system_servers(),
         timeout_s=config.dns.timeout.total_seconds(),
         cache_size=config.dns.cache_size,
+        signed_name=config.dns.signed_name,
     )
 
 

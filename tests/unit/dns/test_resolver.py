@@ -303,3 +303,30 @@ def test_a_server_that_cannot_be_reached_is_passed_over() -> None:
             assert (await resolver.a("host.test")).records == FOUND
 
     run(ask())
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_trusted", "expected"), [(AD, True, True), (AD, False, False), (0, True, False)]
+)
+def test_dnssec_is_seen_when_a_trusted_server_vouches_for_the_root(
+    flags: int, is_trusted: bool, expected: bool
+) -> None:
+    async def ask() -> None:
+        root = ". 900 IN SOA a.root. admin.root. 1 2 3 4 60"
+        async with stub_server(replies(root, flags=flags), is_trusted=is_trusted) as stub:
+            resolver = Resolver([stub.server], timeout_s=2)
+            assert await resolver.is_dnssec_seen() is expected
+            assert stub.asked == [("udp", ".")]
+
+    run(ask())
+
+
+def test_dnssec_is_not_seen_where_the_signed_name_is_missing() -> None:
+    async def ask() -> None:
+        reply = replies(authority=(SOA,), rcode=NXDOMAIN, flags=AD)
+        async with stub_server(reply, is_trusted=True) as stub:
+            resolver = Resolver([stub.server], timeout_s=2, signed_name="test.")
+            assert not await resolver.is_dnssec_seen()
+            assert stub.asked == [("udp", "test.")]
+
+    run(ask())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relevo.dns import MailExchange, Outcome
+from relevo.dns import MailExchange, Outcome, TlsaRecord
 from relevo.dns.wire import Question, RecordType, Reply, ReplyKind, make_query, read_reply
 from unit.dns.stub_server import reply_to
 
@@ -16,6 +16,8 @@ RECORDS = {
     RecordType.AAAA: "x.test. 5 IN AAAA 2001:db8::1",
     RecordType.MX: "x.test. 5 IN MX 10 mx.test.",
     RecordType.PTR: "x.test. 5 IN PTR host.test.",
+    RecordType.SOA: "x.test. 5 IN SOA ns.test. admin.test. 1 2 3 4 60",
+    RecordType.TLSA: "x.test. 5 IN TLSA 3 1 0 00ff",
     RecordType.TXT: 'x.test. 5 IN TXT "v=spf1" " -all"',
 }
 
@@ -52,6 +54,7 @@ def test_octets_of_names_are_not_escapes() -> None:
         (RecordType.PTR, r"x.test. 5 IN PTR \195\188.test.", ()),
         (RecordType.PTR, r"x.test. 5 IN PTR a\010b.test.", ()),
         (RecordType.TXT, r'x.test. 5 IN TXT "\255\000" "" "x"', (b"\xff\x00x",)),
+        (RecordType.TLSA, "x.test. 5 IN TLSA 3 1 0 00ff", (TlsaRecord(3, 1, 0, b"\x00\xff"),)),
     ],
 )
 def test_records_become_values(
