@@ -22,6 +22,8 @@ from types import MappingProxyType
 from relevo.config.hook_model import DeclaredHook, Hooks
 from relevo.config.key import key
 from relevo.config.mailauth_model import Dns, Spf
+from relevo.config.outbound_model import Outbound
+from relevo.config.penalty_model import Penalties
 from relevo.config.problems import Problem
 from relevo.config.reception_model import (
     Addresses,
@@ -48,6 +50,12 @@ class Server:
     workers: int = key("Worker processes; 0: one per core.", 0, least=0, most=256)
     watch_loop: bool = key(
         "Measure how long callbacks hold the event loop; `relevo status` shows the worst.", False
+    )
+    hang_timeout: timedelta = key(
+        "A worker whose event loop gives no sign of life for this long is replaced; 0: never.",
+        timedelta(seconds=30),
+        least=timedelta(0),
+        most=_DAY,
     )
     user: str = key("User to become after the listeners are open, when started as root.", "")
     grace: timedelta = key(
@@ -98,6 +106,14 @@ class Queue:
         timedelta(days=5),
         least=_MS,
         most=3650 * _DAY,
+    )
+    retry: tuple[str, ...] = key(
+        "How long to wait after a failed attempt: the first of these durations that is longer than "
+        "the message is old, the last when none is; up to a minute at random is added.",
+        ("1m", "5m", "10m", "20m"),
+    )
+    retry_at_start: bool = key(
+        "Try all waiting messages when the server starts, instead of each at its time.", False
     )
     min_free_space: float = key(
         "Free share of the file system below which MAIL gets 452.",
@@ -214,11 +230,13 @@ class Config:
     server: Server = key("", Server)
     smtp: Smtp = key("", Smtp)
     limits: Limits = key("", Limits)
+    penalties: Penalties = key("", Penalties)
     addresses: Addresses = key("", Addresses)
     auth: Auth = key("", Auth)
     dns: Dns = key("", Dns)
     spf: Spf = key("", Spf)
     delivery: Delivery = key("", Delivery)
+    outbound: Outbound = key("", Outbound)
     hooks: Hooks = key("", Hooks)
     hook: tuple[DeclaredHook, ...] = key("", ())
     queue: Queue = key("", Queue)

@@ -42,8 +42,16 @@ DIFFERENCES = (
         "proxy.trusted", ("0.0.0.0/0", "::/0"), "chasquid takes a PROXY header from anybody."
     ),
     Difference("spf.skip_networks", (), "chasquid checks every client."),
+    Difference("penalties.delay_from", 200, "chasquid slows nobody down; no ordinary client is."),
+    Difference("penalties.refuse_from", 1000, "chasquid refuses nobody; no ordinary client is."),
+    Difference("penalties.connections_per_minute", 6000, "chasquid counts none."),
+    Difference("penalties.commands_per_minute", 300_000, "chasquid counts none."),
     Difference("delivery.local", "mda", "chasquid hands local mail to a mail delivery agent."),
     Difference("hooks.writable_by_others", "warn", "chasquid does not look at it."),
+    Difference(
+        "outbound.allow_addresses", ("0.0.0.0/0", "::/0"), "chasquid connects to any address."
+    ),
+    Difference("queue.retry_at_start", True, "chasquid tries all at start."),
     Difference("queue.give_up_after", timedelta(hours=20), "chasquid's default."),
     Difference("mail_log.path", "syslog", "chasquid's default."),
     Difference("monitoring.names", "chasquid", "Dashboards ask for chasquid's names."),

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+from relevo.config import outbound_rules
 from relevo.config.convert import BadValue, nearest
 from relevo.config.layout import find_domains
 from relevo.config.listen_address import BadListenAddress, ListenAddress, parse_listen_address
@@ -205,6 +206,13 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "proxy.trusted": _networks,
     "xclient.trusted": _xclient_networks,
     "spf.skip_networks": _networks,
+    "penalties.exempt": _networks,
+    "outbound.allow_addresses": _networks,
+    "outbound.helo_name": _hostname,
+    "outbound.smarthost": outbound_rules.servers,
+    "outbound.smarthost_credentials": _optional_file,
+    "outbound.source_addresses": outbound_rules.source_addresses,
+    "queue.retry": outbound_rules.retry_steps,
     "delivery.local": _local,
     "delivery.mda_command": _command,
     "monitoring.token_file": _optional_file,
