@@ -65,10 +65,10 @@ class Site:
     def pipe_log(self) -> Path:
         return self.config.path / "pipe.log"
 
-    def counts(self) -> UnitCounts:
+    def counts(self, *, soon_s: float = _SOON_S) -> UnitCounts:
         """Units in the queue, read beside the running server."""
         with self._reading() as database:
-            row = database.execute(_UNITS, (time.time() + _SOON_S,)).fetchone()
+            row = database.execute(_UNITS, (time.time() + soon_s,)).fetchone()
         assert row is not None
         return UnitCounts(*row)
 

@@ -14,7 +14,7 @@ import click
 from relevo.cli.command import Command
 from relevo.cli.options import config_dir_option, json_option, load_config, set_option
 from relevo.cli.phrases import count, moment, span
-from relevo.queue import Counts, DatabaseError, open_reader
+from relevo.queue import Counts, DatabaseError, StoreState, open_reader
 from relevo.service.control import ask
 
 
@@ -61,6 +61,11 @@ def _server(answer: dict[str, Any]) -> list[str]:
         state = "ready" if worker["ready"] else "starting"
         restarts = f", {count(worker['restarts'], 'restart')}" if worker["restarts"] else ""
         lines.append(f"worker: process {worker['pid']}, {state}{restarts}")
+    lines += [
+        f"store of worker {number}: {text}"
+        for number, text in enumerate(answer.get("stores", ()))
+        if text != StoreState.WRITABLE.text
+    ]
     lines += [_certificate(*item) for item in answer.get("certificates", {}).items()]
     lines.append(f"connections: {answer['connections']}")
     problems = [f"problem: {problem}" for problem in answer["problems"]]

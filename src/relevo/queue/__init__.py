@@ -13,6 +13,7 @@ from relevo.queue.database import (
     release_owner,
     start_over,
 )
+from relevo.queue.health import StoreState
 from relevo.queue.ids import new_id
 from relevo.queue.levels import SecurityLevel
 from relevo.queue.reading import Counts, MessageFilter, QueueReader, Trace, UnitState, open_reader
@@ -28,6 +29,7 @@ __all__ = [
     "SecurityLevel",
     "SqliteStore",
     "StoreOptions",
+    "StoreState",
     "Trace",
     "UnitState",
     "create_database",

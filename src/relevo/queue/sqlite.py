@@ -121,7 +121,7 @@ class SqliteStore:
 
     @property
     def is_suspended(self) -> bool:
-        """Two failures within ten minutes: answer 421 until it passes."""
+        """Failures, or a disk that hangs: answer 421 until it passes."""
         return self.health.is_suspended
 
     @property

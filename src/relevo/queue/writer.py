@@ -128,6 +128,7 @@ class Writer:
                     is_running = False
             except Empty:
                 pass
+            self._health.began()
             if batch:
                 self._serve(batch)
             if time.monotonic() >= self._next_tick:
@@ -135,6 +136,7 @@ class Writer:
                     self._tick()
                 except Exception:  # noqa: BLE001 (task border: must not end the thread)
                     _log.exception("upkeep of the queue failed")
+            self._health.ended()
         self._serve([])
         self._close()
 
@@ -217,7 +219,7 @@ class Writer:
 
     def _usable(self) -> apsw.Connection:
         """The connection, opened and checked anew after a failure. Raises StoreFailed."""
-        if self._health.is_suspended:
+        if self._health.has_failed:
             raise StoreFailed(f"{self._paths.directory}: suspended after failures")
         if self._connection is None:
             try:
@@ -248,7 +250,7 @@ class Writer:
         """Upkeep, once a second."""
         self._next_tick = time.monotonic() + _TICK
         self._ticks += 1
-        if self._health.is_suspended and not self._probe():
+        if self._health.has_failed and not self._probe():
             return
         if len(self._events):
             self._serve([])

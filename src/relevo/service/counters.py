@@ -52,7 +52,7 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Families with labels; `attempts` are of a route and an outcome, with a blank between."""
 
-GAUGES = ("pid", "is_ready", "restarts", "is_suspended", "lag_us")
+GAUGES = ("pid", "is_ready", "restarts", "is_suspended", "store", "lag_us")
 """Written by the supervisor (the first three) and by the worker (the rest), for each row."""
 
 _LOOP_ENHANCED = "5.4.6"  # RFC 3463 §3.5: routing loop detected

@@ -111,6 +111,8 @@ class Session(asyncio.Protocol):
 
     def _on_reply(self, code: int, line: bytes) -> None:
         if code == 421:
+            if self._message is not None:
+                self._load.ledger.refused(self._message.name, code)
             self._close()
         elif not self._is_greeted:
             self._is_greeted = True

@@ -50,6 +50,25 @@ class Generator:
     def answered(self) -> int:
         return len(self.ledger.accepted)
 
+    @property
+    def refused(self) -> int:
+        return self.ledger.refused
+
+    def is_running(self) -> bool:
+        return self._process.is_running()
+
+    def output(self) -> str:
+        return self._process.output()
+
+    def wait_for_refusals(self, count: int) -> None:
+        """Until so many messages more are refused."""
+        before = self.refused
+        wait_for(
+            lambda: self.refused >= before + count,
+            timeout_s=ANSWER_TIMEOUT_S,
+            what=f"{count} more refusals ({self.refused - before} came)",
+        )
+
     def wait_for_answers(self, count: int) -> float:
         """Until so many messages more are answered; how many a second that were."""
         before, started = self.answered, time.monotonic()

@@ -45,8 +45,18 @@ class Ledger:
 
     accepted: dict[str, str] = field(default_factory=dict)  # message id of the server → name
     unanswered: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
+    codes: Counter[int] = field(default_factory=Counter)  # of replies that refused a message
     connections: int = 0
+
+    @property
+    def refused(self) -> int:
+        return self.codes.total()
+
+    def add(self, other: Ledger) -> None:
+        self.accepted |= other.accepted
+        self.unanswered += other.unanswered
+        self.codes += other.codes
+        self.connections += other.connections
 
     def read_line(self, line: str) -> None:
         match line.split():
@@ -55,8 +65,8 @@ class Ledger:
                 self.accepted[message_id] = name
             case ["L", name]:
                 self.unanswered[name] += 1
-            case ["R", _, _]:
-                self.refused += 1
+            case ["R", _, code]:
+                self.codes[int(code)] += 1
             case ["C", _]:
                 self.connections += 1
             case _:
