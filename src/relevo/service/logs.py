@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import logging
 import os
 import sys
@@ -68,6 +70,9 @@ def setup_logging(config: Config) -> None:
         old.close()
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"))
     root.addHandler(handler)
+    if handler.stream is not None:
+        with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor
+            faulthandler.enable(handler.stream)  # ABRT to a process that hangs: say where, and end
     root.setLevel(config.log.level.upper())
 
 

@@ -33,12 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from relevo.config import Config
-    from relevo.hooks.statistics import HookStatistics
     from relevo.journal import Event
     from relevo.queue import Counts
     from relevo.queue.reading import QueueReader
-    from relevo.reception import ConnectionTable
-    from relevo.service.counters import Counters
+    from relevo.service.shared_tables import SharedTables
 
 logger = logging.getLogger("relevo.monitoring")
 
@@ -63,9 +61,7 @@ class MonitoringSetup:
     started: float
     sockets: tuple[socket.socket, ...]
     addresses: Mapping[str, list[str]]
-    counters: Counters
-    connections: ConnectionTable
-    hook_statistics: HookStatistics
+    tables: SharedTables
 
 
 class Monitoring:
@@ -188,13 +184,13 @@ class MonitoringSource:
 
     def is_ready(self) -> bool:
         """All workers take mail."""
-        gauges = self.setup.counters.read_gauges()
+        gauges = self.setup.tables.counters.read_gauges()
         return all(row["is_ready"] and not row["is_suspended"] for row in gauges)
 
     def figures(self) -> Figures:
         """This moment."""
         setup = self.setup
-        counters = setup.counters
+        counters = setup.tables.counters
         workers = tuple(
             WorkerFigures(
                 row=row,
@@ -216,9 +212,9 @@ class MonitoringSource:
             totals=counters.read(),
             families=counters.read_families(),
             workers=workers,
-            connections=setup.connections.total(),
+            connections=setup.tables.connections.total(),
             listeners={key: tuple(texts) for key, texts in setup.addresses.items()},
-            hooks=tuple(setup.hook_statistics.read()),
+            hooks=tuple(setup.tables.hook_statistics.read()),
             queue=queue,
             oldest=oldest,
             certificates=expiries(setup.config.config_dir / "certs"),

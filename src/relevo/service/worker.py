@@ -30,10 +30,11 @@ from relevo.hooks.alias_hooks import ProgramAliasHooks
 from relevo.hooks.caller import Caller
 from relevo.hooks.post_data import PostDataHooks
 from relevo.journal import MailLogUnavailable
-from relevo.queue import StoreOptions, open_store
+from relevo.queue import StoreOptions, StoreState, open_store
 from relevo.queue.ids import new_id
-from relevo.reception import ConnectionLimits, ConnectionTable, Gate, Services, SmtpConnection
+from relevo.reception import ConnectionLimits, Gate, Services, SmtpConnection
 from relevo.service.certificates import CertificateError, Certificates
+from relevo.service.heartbeat import INTERVAL as HEARTBEAT
 from relevo.service.logs import LogUnavailable, open_maillog, setup_logging
 
 if TYPE_CHECKING:
@@ -41,16 +42,14 @@ if TYPE_CHECKING:
 
     from relevo.config import Config
     from relevo.hooks.host import PoolSockets
-    from relevo.hooks.statistics import HookStatistics
     from relevo.journal import Event, MailLog
     from relevo.reception import Mode
-    from relevo.service.counters import Counters
     from relevo.service.listeners import Listener
+    from relevo.service.shared_tables import SharedTables
 
 logger = logging.getLogger("relevo.worker")
 
 _GAUGE_INTERVAL = 1.0  # seconds between looks at the queue's size
-_SWEEP_INTERVAL = 0.5  # seconds between looks at the connections' deadlines
 _LAG_INTERVAL = 0.005
 _SWITCH_INTERVAL = 0.001  # seconds; the writer thread waits less for its turn (measured: 8 %)
 _GC_THRESHOLDS = (20_000, 20, 50)  # a message makes many short-lived values and no cycles
@@ -64,11 +63,9 @@ class WorkerSetup:
     config: Config
     load_config: Callable[[], Config]
     listeners: tuple[Listener, ...]
-    connections: ConnectionTable
-    counters: Counters
+    tables: SharedTables
     ready_fd: int
     hook_sockets: PoolSockets
-    hook_statistics: HookStatistics
 
 
 def run(setup: WorkerSetup) -> int:
@@ -99,7 +96,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         config, setup = self._config, self._setup
         self._maillog = self._open_maillog(config)
-        self._hooks = Caller(config, setup.hook_sockets, setup.hook_statistics.counter(setup.row))
+        self._hooks = Caller(
+            config, setup.hook_sockets, setup.tables.hook_statistics.counter(setup.row)
+        )
         self._alias_hooks = ProgramAliasHooks(self._hooks)
         self._dovecot = _make_dovecot(config)
         self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks, users=self._dovecot)
@@ -122,7 +121,7 @@ class Worker:
             store=self._store,
             authenticator=self._make_authenticator(config),
             tls_context=self._certificates.context,
-            gate=Gate(setup.connections, setup.row, _limits(config)),
+            gate=Gate(setup.tables.connections, setup.row, _limits(config)),
             record=self._record,
             log=self._log,
             take=self._dispatcher.take,
@@ -131,9 +130,9 @@ class Worker:
             is_queue_full=lambda: self._is_queue_full,
             post_data=PostDataHooks(self._hooks),
             resolver=self._resolver,
-            count=partial(setup.counters.add_to, setup.row),
-            count_command=setup.counters.command_counter(setup.row),
-            count_reply=setup.counters.reply_counter(setup.row),
+            count=partial(setup.tables.counters.add_to, setup.row),
+            count_command=setup.tables.counters.command_counter(setup.row),
+            count_reply=setup.tables.counters.reply_counter(setup.row),
         )
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor says when to stop
@@ -182,7 +181,7 @@ class Worker:
     def _log(self, event: Event) -> None:
         """An event whose history commits with its message: mail log and counters only."""
         self._maillog.write(event)
-        self._setup.counters.count(self._setup.row, event)
+        self._setup.tables.counters.count(self._setup.row, event)
 
     def _record(self, event: Event) -> None:
         """An event without a message: its history is written in batches."""
@@ -192,15 +191,19 @@ class Worker:
     # -- watching
 
     async def _watch_deadlines(self) -> None:
-        """Each round also tells monitoring how late it was, and how the store is."""
+        """Each round is a sign of life; it also tells monitoring of its lateness and the store."""
         loop = asyncio.get_running_loop()
-        counters, row = self._setup.counters, self._setup.row
+        counters, row = self._setup.tables.counters, self._setup.row
+        heartbeats = self._setup.tables.heartbeats
         while True:
-            due = loop.time() + _SWEEP_INTERVAL
-            await asyncio.sleep(_SWEEP_INTERVAL)
+            due = loop.time() + HEARTBEAT
+            await asyncio.sleep(HEARTBEAT)
             now = loop.time()
+            heartbeats.beat(row)
             counters.put(row, "lag_us", max(0, int((now - due) * 1e6)))
-            counters.put(row, "is_suspended", int(self._store.is_suspended))
+            state = self._store.health.state
+            counters.put(row, "store", state)
+            counters.put(row, "is_suspended", int(state is not StoreState.WRITABLE))
             for connection in list(self._connections):
                 connection.check_deadlines(now)
 
@@ -219,7 +222,7 @@ class Worker:
     async def _watch_loop(self) -> None:
         """How long callbacks hold the loop: lateness of a timer, less the wait for a processor."""
         loop = asyncio.get_running_loop()
-        counters, row = self._setup.counters, self._setup.row
+        counters, row = self._setup.tables.counters, self._setup.row
         while True:
             start, waited = loop.time(), _waited_for_processor()
             await asyncio.sleep(_LAG_INTERVAL)

@@ -11,9 +11,6 @@ import pytest
 from relevo.config.model import Config
 from relevo.config.model import Monitoring as Keys
 from relevo.config.reception_model import Listen
-from relevo.hooks.statistics import HookStatistics
-from relevo.reception import ConnectionTable
-from relevo.service.counters import Counters
 from relevo.service.monitoring import (
     MonitoringSetup,
     MonitoringSource,
@@ -21,6 +18,7 @@ from relevo.service.monitoring import (
     read_token,
     token_of,
 )
+from relevo.service.shared_tables import SharedTables
 
 
 def config(token_file: str = "") -> Config:
@@ -44,7 +42,7 @@ def test_a_file_without_a_token_is_named(tmp_path: Path, content: bytes | None) 
         read_token(config(str(path)))
 
 
-def source(tmp_path: Path, counters: Counters) -> MonitoringSource:
+def source(tmp_path: Path, tables: SharedTables) -> MonitoringSource:
     return MonitoringSource(
         MonitoringSetup(
             config=Config(config_dir=tmp_path, data_dir=tmp_path, hostname="mx.test"),
@@ -52,16 +50,15 @@ def source(tmp_path: Path, counters: Counters) -> MonitoringSource:
             started=1.0,
             sockets=(),
             addresses={},
-            counters=counters,
-            connections=ConnectionTable(2),
-            hook_statistics=HookStatistics(2),
+            tables=tables,
         )
     )
 
 
 def test_ready_are_all_workers_or_none(tmp_path: Path) -> None:
-    counters = Counters(2)
-    shown = source(tmp_path, counters)
+    tables = SharedTables(2)
+    counters = tables.counters
+    shown = source(tmp_path, tables)
     counters.put(0, "is_ready", 1)
     assert not shown.is_ready()
     counters.put(1, "is_ready", 1)
@@ -74,7 +71,7 @@ def test_ready_are_all_workers_or_none(tmp_path: Path) -> None:
 
 def test_a_queue_that_cannot_be_read_leaves_the_rest(tmp_path: Path) -> None:
     (tmp_path / "queue.db").write_bytes(b"no database at all" * 100)
-    shown = source(tmp_path, Counters(2))
+    shown = source(tmp_path, SharedTables(2))
     figures = shown.figures()
     assert figures.queue is None
     assert len(figures.workers) == 2
@@ -82,7 +79,7 @@ def test_a_queue_that_cannot_be_read_leaves_the_rest(tmp_path: Path) -> None:
 
 
 def test_a_socket_that_others_reach_never_serves_without_a_token(tmp_path: Path) -> None:
-    shown = source(tmp_path, Counters(2)).setup
+    shown = source(tmp_path, SharedTables(2)).setup
     with (
         socket.create_server(("0.0.0.0", 0)) as reachable,
         socket.create_server(("127.0.0.1", 0)) as local,

@@ -1,0 +1,18 @@
+"""The memory that supervisor, workers and monitoring share: mapped before the first fork."""
+
+from __future__ import annotations
+
+from relevo.hooks.statistics import HookStatistics
+from relevo.reception import ConnectionTable
+from relevo.service.counters import Counters
+from relevo.service.heartbeat import Heartbeats
+
+
+class SharedTables:
+    """One row a worker in each; a worker writes only its own."""
+
+    def __init__(self, workers: int) -> None:
+        self.connections = ConnectionTable(workers)
+        self.counters = Counters(workers)
+        self.hook_statistics = HookStatistics(workers)
+        self.heartbeats = Heartbeats(workers)
