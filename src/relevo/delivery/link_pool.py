@@ -7,13 +7,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.delivery.peer_link import LinkFailed, PeerLink
+from relevo.delivery.link_values import LinkFailed
+from relevo.delivery.peer_link import PeerLink
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 IDLE_S = 15.0
 SLOT_S = 60.0
+MAX_AGE_S = 300.0
+MAX_TRANSACTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class LinkPool:
     def give_back(self, link: PeerLink) -> None:
         """Keep the link for the next one who needs it, if it is usable."""
         self._slots.release()
-        if not link.is_usable or self._is_closing:
+        is_worn = link.transactions >= MAX_TRANSACTIONS or link.age_s >= MAX_AGE_S
+        if is_worn or self._is_closing or not link.is_usable:
             link.close()
             return
         timer = asyncio.get_running_loop().call_later(IDLE_S, self._drop_oldest)

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 
 from relevo.delivery.attempt import Result, permanent, temporary
 from relevo.delivery.link_pool import LinkPool
-from relevo.delivery.peer_link import LinkFailed, ReadAhead, Server, Transacted, open_link
+from relevo.delivery.link_values import LinkFailed, Server, Transacted
+from relevo.delivery.peer_link import open_link
+from relevo.delivery.read_ahead import ReadAhead
 from relevo.journal import Outcome
 from relevo.mail import Address, InvalidAddress, domain_to_ascii, parse_address
 from relevo.queue.store import MemoryContent

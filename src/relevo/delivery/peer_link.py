@@ -1,4 +1,4 @@
-"""A connection to a mail server, with a `ClientSession` speaking on it: its sockets and deadlines.
+"""A connection to a mail server, with a `ClientSession` speaking on it: sockets, TLS, deadlines.
 
 `open_link` connects and says hello; `PeerLink.transact` runs one transaction after another. What
 the server does wrong is `LinkFailed` at the beginning and an unsettled transaction later. Reading
@@ -6,7 +6,8 @@ and writing go on at the same time, so that a server that answers in the middle 
 that reads slowly are both heard.
 
 Each wait has a deadline, and so has a transaction as a whole (RFC 5321 §4.5.3.2 gives the order of
-size; the peers here are near). What the server sends unasked between transactions ends the link.
+size; those of a near peer are shorter). What the server sends unasked between transactions ends the
+link. After STARTTLS nothing that came in clear is looked at again.
 A body that is not in memory is read in a thread, a piece ahead (`ReadAhead`).
 """
 
@@ -16,8 +17,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from relevo.delivery.link_values import PLAIN, LinkFailed, Server, StepRefused, TlsFacts, Transacted
+from relevo.delivery.read_ahead import ReadAhead
 from relevo.smtp import ClientSession
 from relevo.smtp.client_events import (
+    Authenticated,
+    Challenge,
     Failed,
     FailureKind,
     Greeted,
@@ -25,13 +30,16 @@ from relevo.smtp.client_events import (
     Refused,
     Sent,
     Step,
+    TlsReady,
 )
+from relevo.tls_layer import TlsClosed, TlsFailed, TlsLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
+    from relevo.delivery.link_values import AuthExchange
     from relevo.smtp import ClientSettings, Outgoing
-    from relevo.smtp.client_events import ClientEvent, RecipientResult
+    from relevo.smtp.client_events import ClientEvent
 
 CONNECT_S = 10.0
 HELLO_S = 30.0  # for the greeting and for the answer to EHLO or LHLO
@@ -39,59 +47,26 @@ REPLY_S = 60.0
 WRITE_S = 60.0  # without a piece of the body taken
 END_S = 300.0  # after the final dot
 TRANSACTION_S = 600.0
+HANDSHAKE_S = 30.0
 HIGH_WATER = 64 * 1024  # octets received and not yet looked at
 _PIECES_AT_ONCE = 8
 
 
-class LinkFailed(Exception):
-    """No connection to use. The text is public: it names no path and no address."""
-
-
 @dataclass(frozen=True, slots=True)
-class Server:
-    """Where a server is: a Unix socket's path, or host and port."""
+class Deadlines:
+    """Seconds; for what, is said where the defaults for near peers stand."""
 
-    path: str = ""
-    host: str = ""
-    port: int = 0
-
-    def __str__(self) -> str:
-        return self.path or f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Transacted:
-    """What came of a transaction.
-
-    `results`: one a recipient, None where the server decided nothing before the link failed;
-    `failure` says how it failed. `is_unheard`: the server sent nothing at all, so that it has
-    taken nothing.
-    """
-
-    results: tuple[RecipientResult | None, ...]
-    failure: str = ""
-    is_unheard: bool = False
+    connect: float
+    hello: float
+    reply: float
+    write: float
+    end: float
+    transaction: float
 
 
-class ReadAhead:
-    """The pieces of a body that come from the disk, each read in a thread before it is needed."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._held: list[bytes] = []
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        return self._held.pop() if self._held else next(self._pieces)
-
-    async def fill(self) -> None:
-        """Have a piece at hand, if there is one left. Raises what reading raises."""
-        if not self._held:
-            piece = await asyncio.to_thread(next, self._pieces, None)
-            if piece is not None:
-                self._held.append(piece)
+def near_deadlines() -> Deadlines:
+    """For a peer on this machine or beside it."""
+    return Deadlines(CONNECT_S, HELLO_S, REPLY_S, WRITE_S, END_S, TRANSACTION_S)
 
 
 async def open_link(server: Server, settings: ClientSettings) -> PeerLink:
@@ -117,11 +92,28 @@ async def open_link(server: Server, settings: ClientSettings) -> PeerLink:
     return link
 
 
+def _failure(event: ClientEvent) -> LinkFailed:
+    """What it means that this came instead of what was waited for."""
+    match event:
+        case Refused(step=step, reply=reply):
+            return StepRefused(step, reply)
+        case Failed(text=text):
+            return LinkFailed(text)
+        case _:
+            return LinkFailed("the server does not keep to the protocol")
+
+
 class PeerLink(asyncio.Protocol):
     """A connection; one transaction at a time."""
 
-    def __init__(self, session: ClientSession) -> None:
+    def __init__(self, session: ClientSession, deadlines: Deadlines | None = None) -> None:
         self._session = session
+        self._deadlines = deadlines or near_deadlines()
+        self._tls: TlsLayer | None = None
+        self.tls: TlsFacts = PLAIN  # for whoever made the link to say
+        self.transactions = 0  # that were begun
+        self._began = asyncio.get_running_loop().time()
+        self.when_ended: Callable[[], None] | None = None  # called once, before the socket closes
         self._transport: asyncio.Transport | None = None
         self._incoming: list[bytes] = []
         self._held = 0  # octets in `_incoming`
@@ -137,6 +129,16 @@ class PeerLink(asyncio.Protocol):
         return self._session.extensions
 
     @property
+    def tls_layer(self) -> TlsLayer | None:
+        """None: what is said is in clear."""
+        return self._tls
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the connection was asked for."""
+        return asyncio.get_running_loop().time() - self._began
+
+    @property
     def is_usable(self) -> bool:
         """May another transaction begin?"""
         return not (self._is_ended or self._session.is_closing)
@@ -145,19 +147,77 @@ class PeerLink(asyncio.Protocol):
 
     async def greet(self) -> None:
         """Take the greeting and say hello. Raises LinkFailed."""
-        event = await self._event_within(HELLO_S)
-        if isinstance(event, Greeted):
-            self._session.hello()
-            event = await self._event_within(HELLO_S)
-        match event:
-            case HelloAccepted():
-                self._is_busy = False
-            case Refused(reply=reply):
-                raise LinkFailed(f"refused at the beginning: {reply.code} {reply.text}")
-            case Failed(text=text):
-                raise LinkFailed(text)
-            case _:
-                raise LinkFailed("the server does not keep to the protocol")
+        await self.take_greeting()
+        await self.hello()
+
+    async def take_greeting(self) -> None:
+        """Wait for the server to begin. Raises LinkFailed."""
+        event = await self._event_within(self._deadlines.hello)
+        if not isinstance(event, Greeted):
+            raise _failure(event)
+
+    async def hello(self) -> None:
+        """Say hello, and be ready for transactions. Raises LinkFailed."""
+        self._is_busy = True
+        self._session.hello()
+        event = await self._event_within(self._deadlines.hello)
+        if not isinstance(event, HelloAccepted):
+            raise _failure(event)
+        self._is_busy = False
+
+    async def start_tls(self, tls: TlsLayer) -> None:
+        """STARTTLS and the handshake; say hello again after it. Raises LinkFailed, TlsFailed."""
+        self._is_busy = True
+        self._session.starttls()
+        event = await self._event_within(self._deadlines.hello)
+        if not isinstance(event, TlsReady):
+            raise _failure(event)
+        self._feed()  # octets behind the 220 make the session fail
+        if self._session.is_closing:
+            raise _failure(self._last_event())
+        await self.handshake(tls)
+        self._session.tls_started()
+
+    async def handshake(self, tls: TlsLayer) -> None:
+        """TLS on what was in clear so far. Raises TlsFailed."""
+        self._tls = tls
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                while not self._step_handshake(tls):
+                    if self._is_ended:
+                        raise TlsFailed("the connection was closed during the handshake")
+                    await self._changed.wait()
+        except TimeoutError:
+            raise TlsFailed(f"no handshake in {HANDSHAKE_S:g} s") from None
+        self._decrypt(tls)
+
+    def _step_handshake(self, tls: TlsLayer) -> bool:
+        self._changed.clear()
+        try:
+            return tls.handshake()
+        finally:
+            self._put(tls.take_output())  # in a failure, the alert that tells why
+
+    async def authenticate(self, exchange: AuthExchange) -> None:
+        """AUTH, step by step. Raises LinkFailed."""
+        self._is_busy = True
+        self._session.auth(exchange.mechanism, exchange.initial)
+        while True:
+            event = await self._event_within(self._deadlines.hello)
+            match event:
+                case Challenge(data=data):
+                    answer = exchange.answer(data)
+                    if answer is None:
+                        self._session.auth_cancel()
+                    else:
+                        self._session.auth_respond(answer)
+                case Authenticated() if exchange.is_satisfied:
+                    break
+                case Authenticated():
+                    raise LinkFailed("the server did not prove that it knows the password")
+                case _:
+                    raise _failure(event)
+        self._is_busy = False
 
     async def transact(self, outgoing: Outgoing) -> Transacted:
         """Send a message. Raises ValueError as `ClientSession.send`, and what reading raises.
@@ -165,11 +225,12 @@ class PeerLink(asyncio.Protocol):
         The link is not usable any more where a `failure` is told, or when this raises.
         """
         self._session.send(outgoing)
+        self.transactions += 1
         self._is_busy, self._was_heard = True, False
         try:
             body = outgoing.body
             event = await self._event_within(
-                TRANSACTION_S, body if isinstance(body, ReadAhead) else None
+                self._deadlines.transaction, body if isinstance(body, ReadAhead) else None
             )
         except BaseException:
             self.abort()
@@ -191,8 +252,12 @@ class PeerLink(asyncio.Protocol):
     def close(self) -> None:
         """Say QUIT, and go without waiting for the answer."""
         if self._transport is not None and self.is_usable and not self._is_busy:
+            self._end()
             self._session.quit()
-            self._transport.write(self._session.take_output())
+            self._send(self._session.take_output())
+            if self._tls is not None:
+                self._tls.end()
+                self._put(self._tls.take_output())
             self._transport.close()
         else:
             self.abort()
@@ -200,9 +265,15 @@ class PeerLink(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection."""
+        self._end()
         self._is_ended = True
         if self._transport is not None:
             self._transport.abort()
+
+    def _end(self) -> None:
+        call, self.when_ended = self.when_ended, None
+        if call is not None:
+            call()
 
     # the session's events
 
@@ -245,12 +316,12 @@ class PeerLink(asyncio.Protocol):
         for _ in range(_PIECES_AT_ONCE):
             if not self._may_write or self._is_ended:
                 break
-            if body is not None and self._session.waiting_for is None:
+            if body is not None and self._session.is_sending_body:
                 await body.fill()
             octets = self._session.take_output()
             if not octets:
                 break
-            self._transport.write(octets)
+            self._send(octets)
             wrote = True
         if wrote:
             await asyncio.sleep(0)  # others have their turn, however fast the server reads
@@ -267,8 +338,38 @@ class PeerLink(asyncio.Protocol):
     def _patience(self) -> float:
         """How long to wait for the next octet either way."""
         if not self._may_write:
-            return WRITE_S
-        return END_S if self._session.waiting_for is Step.END else REPLY_S
+            return self._deadlines.write
+        is_end = self._session.waiting_for is Step.END
+        return self._deadlines.end if is_end else self._deadlines.reply
+
+    # octets, through TLS where it is up
+
+    def _send(self, octets: bytes) -> None:
+        if self._tls is not None:
+            try:
+                self._tls.send(octets)
+            except TlsFailed:
+                self.abort()
+                return
+            octets = self._tls.take_output()
+        self._put(octets)
+
+    def _put(self, octets: bytes) -> None:
+        if octets and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(octets)
+
+    def _decrypt(self, tls: TlsLayer) -> None:
+        """Take what the received records hold; a broken one ends the link."""
+        try:
+            for data in tls.plaintext():
+                self._take(data)
+        except TlsClosed:
+            self.eof_received()
+        except TlsFailed:
+            self.abort()
+        else:
+            self._put(tls.take_output())  # what TLS itself has to answer
+        self._changed.set()
 
     # asyncio.Protocol
 
@@ -276,6 +377,17 @@ class PeerLink(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        tls = self._tls
+        if tls is None:
+            self._take(data)
+            return
+        tls.receive(data)
+        if tls.is_up:
+            self._decrypt(tls)
+        else:
+            self._changed.set()
+
+    def _take(self, data: bytes) -> None:
         if not self._is_busy:
             self.abort()  # a server that speaks unasked is one that goes
             return

@@ -1,7 +1,8 @@
-"""What is demanded of TLS with one host, and what a connection has in the end.
+"""What is demanded of TLS with one host.
 
 The demand is put together from all that is known of a domain (`tls_policy`) before a connection is
-made; `peer` meets it or refuses the connection. Values only.
+made; `peer` meets it or refuses the connection. Values only. What a connection has in the end is
+`TlsFacts` of `relevo.delivery.link_values`.
 """
 
 from __future__ import annotations
@@ -48,27 +49,3 @@ class HostTls:
 
 
 ANY_TLS = HostTls()
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
-    """How a connection is protected; `version` is "" when it is not.
-
-    `how` it was verified: "webpki", "dane", or "" when the certificate proves nothing.
-    """
-
-    version: str = ""  # as in trace fields: TLS-1.3
-    cipher: str = ""
-    how: str = ""
-    is_resumed: bool = False
-
-    @property
-    def is_tls(self) -> bool:
-        return bool(self.version)
-
-    @property
-    def is_verified(self) -> bool:
-        return bool(self.how)
-
-
-PLAIN = TlsFacts()

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relevo.outbound.host_tls import HostTls, TlsFacts
+    from relevo.delivery.link_values import TlsFacts
+    from relevo.outbound.host_tls import HostTls
     from relevo.outbound.peer import PeerUnusable
 
 

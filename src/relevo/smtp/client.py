@@ -6,8 +6,9 @@ are none: a body is pulled piece by piece, so that a slow server holds the reade
 and not our memory. One action at a time: the next when the event of the last has come.
 
 With PIPELINING a transaction is MAIL, all RCPT and DATA in one flight; with CHUNKING (when wanted)
-MAIL and all RCPT, then the chunks without waiting. A server that lies, sends garbage or never ends
-its reply is answered with one `Failed` event; `next_event` raises for no input.
+MAIL, all RCPT and a small message itself, or a large one once a recipient was taken. A server that
+lies, sends garbage or never ends its reply is answered with one `Failed` event; `next_event` raises
+for no input.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OUTPUT_OCTETS: Final = 65536  # pieces of a body are joined to this before they are handed out
+ONE_FLIGHT_OCTETS: Final = 65536  # larger messages wait for the replies to RCPT
 
 
 class ClientSession:
@@ -64,6 +66,7 @@ class ClientSession:
         self._transaction: Transaction | None = None
         self._body: Iterator[tuple[bytes, bool]] | None = None
         self._is_chunked = False
+        self._is_one_flight = False  # the message follows RCPT without waiting
         self._is_helo = False
         self._awaits_handshake = False
         self._needs_reset = False
@@ -133,6 +136,9 @@ class ClientSession:
             commands.insert(0, (Step.RSET, b"RSET\r\n"))
         self._commands.extend(commands)
         self._flush()
+        self._is_one_flight = self._is_chunked and self._fits_flight(outgoing)
+        if self._is_one_flight:
+            self._body = chunked(outgoing.body, is_binary=is_binary)
 
     def quit(self) -> None:
         """QUIT; `Finished` follows."""
@@ -198,6 +204,11 @@ class ClientSession:
         return self._expected[0] if self._expected else None
 
     @property
+    def is_sending_body(self) -> bool:
+        """Will the next `take_output` read from the body?"""
+        return self._body is not None and not self._output
+
+    @property
     def buffered(self) -> int:
         """Octets received and not yet consumed."""
         return len(self._buffer)
@@ -207,6 +218,11 @@ class ClientSession:
     @property
     def _is_pipelining(self) -> bool:
         return self.settings.uses_pipelining and "PIPELINING" in self.extensions
+
+    def _fits_flight(self, outgoing: Outgoing) -> bool:
+        # LMTP answers a message once for each accepted RCPT: their number has to be known.
+        size = outgoing.parameters.size
+        return not self.settings.is_lmtp and size is not None and size <= ONE_FLIGHT_OCTETS
 
     def _enqueue(self, step: Step, octets: bytes) -> None:
         assert not self._awaits_handshake
@@ -344,13 +360,15 @@ class ClientSession:
                     self._expected.pop()  # the last chunk is refused once, even by LMTP
         elif step is Step.END:
             transaction.take_end(reply, is_lmtp=self.settings.is_lmtp)
+            if self._is_chunked and not reply.is_positive:
+                transaction.is_open = True  # only RSET is sure to end it (RFC 3030 §4.2)
         elif not reply.is_positive:
             self._fail(FailureKind.UNEXPECTED_REPLY, f"{reply.code} to {step.value}")
 
     def _end_recipients(self, transaction: Transaction) -> None:
         if not transaction.accepted:
             self._commands.clear()  # DATA, where it was not pipelined
-        elif self._is_chunked:
+        elif self._is_chunked and not self._is_one_flight:
             outgoing = transaction.outgoing
             is_binary = outgoing.parameters.body is BodyType.BINARY_MIME
             self._body = chunked(outgoing.body, is_binary=is_binary)

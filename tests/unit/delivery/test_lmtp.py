@@ -11,8 +11,8 @@ import pytest
 
 from relevo.delivery import link_pool, peer_link
 from relevo.delivery.attempt import Result
+from relevo.delivery.link_values import Server
 from relevo.delivery.lmtp import MAX_RECIPIENTS, LmtpAgent, parse_server
-from relevo.delivery.peer_link import Server
 from relevo.journal import Outcome
 from relevo.queue.content import ContentDamaged
 from relevo.queue.store import Content, MemoryContent, QueuedRecipient
