@@ -31,6 +31,7 @@ class Admission(Enum):
     ADMITTED = "admitted"
     TOO_MANY = "too many connections"
     TOO_MANY_FROM_SOURCE = "too many connections from your address"
+    PENALIZED = "too many errors came from your address"
 
 
 @lru_cache(maxsize=4096)
@@ -45,6 +46,18 @@ def source_key(ip: str) -> int:
             return int(address.ipv4_mapped) | 1 << 40
         return (int(address) >> 64) | 1 << 63
     return int(address) | 1 << 40
+
+
+def source_name(key: int) -> str:
+    """The source that `source_key` made the number of: `192.0.2.7`, `2001:db8::/64`."""
+    if key >> 63:
+        prefix = key ^ 1 << 63
+        if prefix >> 60 == 7:  # no such networks are in use: it was fe80::/10 or the like
+            prefix |= 1 << 63
+        return f"{ipaddress.IPv6Address(prefix << 64)}/64"
+    if key >> 40:
+        return str(ipaddress.IPv4Address(key & 0xFFFFFFFF))
+    return "unknown"
 
 
 @dataclass(frozen=True, slots=True)

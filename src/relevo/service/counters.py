@@ -49,6 +49,10 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "spf": ("none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"),
     "levels": ("skip", "pass", "fail"),
     "loops": ("loops",),
+    "penalties": (
+        *("auth", "recipient", "protocol", "connections", "commands"),
+        *("delayed", "refusals", "refused", "other"),
+    ),
 }
 """Families with labels; `attempts` are of a route and an outcome, with a blank between."""
 

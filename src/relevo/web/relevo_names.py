@@ -81,8 +81,31 @@ def _sessions(figures: Figures) -> Iterator[Family]:
         "SMTP replies but the greeting, by code.",
         labelled("code", _used(families["replies"])),
     )
+    yield from _penalties(families["penalties"])
     logins = {"success": figures.totals["logins"], "failure": figures.totals["failed_logins"]}
     yield Family("relevo_logins", _COUNTER, "Logins tried.", labelled("result", logins))
+
+
+def _penalties(counts: Mapping[str, int]) -> Iterator[Family]:
+    offences = ("auth", "recipient", "protocol", "connections", "commands")
+    yield Family(
+        "relevo_penalties_offences",
+        _COUNTER,
+        "What brought a source points, by kind.",
+        labelled("kind", {kind: counts[kind] for kind in offences}),
+    )
+    yield _one(
+        "relevo_penalties_delays", _COUNTER, "Answers and greetings held back.", counts["delayed"]
+    )
+    yield _one(
+        "relevo_penalties_refusals", _COUNTER, "Sources refused for a while.", counts["refusals"]
+    )
+    yield _one(
+        "relevo_penalties_connections_refused",
+        _COUNTER,
+        "Connections of such sources, answered 421.",
+        counts["refused"],
+    )
 
 
 def _mail(figures: Figures) -> Iterator[Family]:

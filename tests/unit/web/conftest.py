@@ -9,6 +9,10 @@ from relevo.queue import Counts
 from relevo.web import Figures, WorkerFigures
 
 NOW = 1_800_000_000.0
+PENALTIES = {
+    **dict.fromkeys(("auth", "recipient", "protocol", "connections", "commands"), 0),
+    **dict.fromkeys(("delayed", "refusals", "refused", "other"), 0),
+}
 
 
 @pytest.fixture
@@ -41,6 +45,7 @@ def figures() -> Figures:
             "spf": {"pass": 2, "fail": 0},
             "levels": {"skip": 1, "pass": 2, "fail": 0},
             "loops": {"loops": 1},
+            "penalties": PENALTIES | {"auth": 3, "refusals": 1},
         },
         workers=(
             WorkerFigures(0, 100, True, 0, False, 0.001),
