@@ -15,38 +15,30 @@ DSN parameters are not passed on: this is the last hop, and tells the sender its
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.delivery.attempt import Result, permanent, temporary
+from relevo.delivery.letter import CannotBeSent, Letter, body_of, path_for
 from relevo.delivery.link_pool import LinkPool
 from relevo.delivery.link_values import LinkFailed, Server, Transacted
 from relevo.delivery.peer_link import open_link
-from relevo.delivery.read_ahead import ReadAhead
 from relevo.journal import Outcome
-from relevo.mail import Address, InvalidAddress, domain_to_ascii, parse_address
-from relevo.queue.store import MemoryContent
 from relevo.smtp import ClientSettings, Outgoing, OutgoingRecipient
-from relevo.smtp.client_commands import format_path
 from relevo.smtp.events import BodyType, MailParameters, Path
 from relevo.smtp.outgoing_body import BareLineEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from relevo.delivery.attempt import Attempt
     from relevo.delivery.peer_link import PeerLink
-    from relevo.queue.store import Content, QueuedRecipient, Unit
+    from relevo.queue.store import QueuedRecipient, Unit
     from relevo.smtp.client_events import RecipientResult
 
 _log = logging.getLogger(__name__)
 
 MAX_RECIPIENTS = 100  # a transaction; every server takes as many (RFC 5321 §4.5.3.1.8)
-
-
-class CannotBeSent(ValueError):
-    """An address that the server cannot be given; the text is public."""
 
 
 def parse_server(text: str) -> Server:
@@ -113,30 +105,17 @@ class LmtpAgent:
         return letter.results(judge(done)), done.is_unheard
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A transaction to make, and the recipients for whom it cannot be made."""
-
-    outgoing: Outgoing | None  # None: for nobody
-    refused: Sequence[Result | None]  # by recipient; None: in `outgoing`
-
-    def results(self, of_sent: Iterable[Result]) -> Sequence[Result]:
-        """One result a recipient, from those of the recipients that were sent."""
-        rest = iter(of_sent)
-        return [next(rest) if refused is None else refused for refused in self.refused]
-
-
 def prepare(unit: Unit, recipients: Sequence[QueuedRecipient], *, takes_utf8: bool) -> Letter:
     """The transaction for these recipients, as far as the server can be told of them."""
     sent: list[Path] = []
     refused: list[Result | None] = []
     try:
-        reverse_path = _path(unit.envelope.reverse_path, takes_utf8=takes_utf8)
+        reverse_path = path_for(unit.envelope.reverse_path, takes_utf8=takes_utf8)
     except CannotBeSent as error:
         return Letter(None, [permanent("5.6.7", f"the sender's address {error}")] * len(recipients))
     for recipient in recipients:
         try:
-            sent.append(_path(recipient.target, takes_utf8=takes_utf8))
+            sent.append(path_for(recipient.target, takes_utf8=takes_utf8))
             refused.append(None)
         except CannotBeSent as error:
             refused.append(permanent("5.1.3", f"the address {error}"))
@@ -149,7 +128,7 @@ def prepare(unit: Unit, recipients: Sequence[QueuedRecipient], *, takes_utf8: bo
         smtputf8=needs_utf8 or unit.envelope.smtputf8,
     )
     forward_paths = tuple(OutgoingRecipient(path) for path in sent)
-    return Letter(Outgoing(reverse_path, forward_paths, _body(unit.content), parameters), refused)
+    return Letter(Outgoing(reverse_path, forward_paths, body_of(unit.content), parameters), refused)
 
 
 def judge(done: Transacted) -> Sequence[Result]:
@@ -167,30 +146,3 @@ def _judge_one(result: RecipientResult | None, failure: str) -> Result:
     if reply.code >= 500:
         return permanent(reply.enhanced or "5.0.0", said)
     return temporary(reply.enhanced or "4.0.0", said)
-
-
-def _body(content: Content) -> Iterable[bytes]:
-    if isinstance(content, MemoryContent):
-        return content.chunks()
-    return ReadAhead(content.chunks())
-
-
-def _path(text: str, *, takes_utf8: bool) -> Path:
-    """The address as the server can be told it. Raises CannotBeSent."""
-    try:
-        address = parse_address(text)
-        path = _in_ascii(address) if not takes_utf8 else Path(address.local, address.domain)
-        format_path(path)
-    except InvalidAddress as error:
-        raise CannotBeSent(f"is none: {error}") from error
-    except CannotBeSent:
-        raise
-    except ValueError as error:
-        raise CannotBeSent("cannot be written in a command") from error
-    return path
-
-
-def _in_ascii(address: Address) -> Path:
-    if not address.local.isascii():
-        raise CannotBeSent("is not ASCII, and the mailbox server takes no other (no SMTPUTF8)")
-    return Path(address.local, domain_to_ascii(address.domain))

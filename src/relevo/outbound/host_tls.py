@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relevo.dns import TlsaRecord
 
 
 class Need(IntEnum):
@@ -18,16 +22,6 @@ class Need(IntEnum):
     ENCRYPTED = 1  # TLS, whatever the certificate
     VERIFIED = 2  # a certificate of a known authority, for the host's name
     DANE = 3  # a certificate that the host's TLSA records name (RFC 7672)
-
-
-@dataclass(frozen=True, slots=True)
-class TlsaRecord:
-    """A TLSA record (RFC 6698 §2.1)."""
-
-    usage: int
-    selector: int
-    matching_type: int
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

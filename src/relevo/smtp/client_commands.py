@@ -44,6 +44,8 @@ def mail_command(outgoing: Outgoing, extensions: dict[str, str]) -> bytes:
         words.append(f"BODY={parameters.body.value}")
     if parameters.smtputf8 and "SMTPUTF8" in extensions:
         words.append("SMTPUTF8")
+    if parameters.requiretls and "REQUIRETLS" in extensions:
+        words.append("REQUIRETLS")
     if parameters.auth is not None and "AUTH" in extensions:
         words.append(f"AUTH={encode_xtext(parameters.auth)}")
     if "DSN" in extensions:

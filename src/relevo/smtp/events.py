@@ -65,6 +65,7 @@ class MailParameters:
     ret: Ret | None = None
     envid: str | None = None  # decoded xtext (RFC 3461 §4.4)
     auth: str | None = None  # decoded xtext; "<>" or a mailbox (RFC 4954 §5)
+    requiretls: bool = False  # RFC 8689
 
 
 @dataclass(frozen=True, slots=True)
