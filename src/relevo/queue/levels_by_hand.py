@@ -1,6 +1,6 @@
-"""Security levels of domains, changed by the operator: taken over from elsewhere, or forgotten.
+"""Security levels of domains for the operator: listed, taken over from elsewhere, or forgotten.
 
-Both are one transaction, taken in turn with the workers'. Raises apsw.Error, OSError.
+Each is one transaction, taken in turn with the workers'. Raises apsw.Error, OSError.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ON CONFLICT (name) DO UPDATE SET
     incoming = max(incoming, excluded.incoming), outgoing = max(outgoing, excluded.outgoing),
     seen = max(seen, excluded.seen)
 """
+_LIST = "SELECT name, incoming, outgoing, seen FROM domain ORDER BY name"
 _FORGET = "DELETE FROM domain WHERE name = ?"
 
 
@@ -33,6 +34,7 @@ class KnownLevels:
     name: str
     incoming: int
     outgoing: int
+    seen: float = 0.0  # when a level was last met; seconds since the epoch
 
 
 def raise_levels(data_dir: Path, levels: Iterable[KnownLevels], *, now: float) -> int:
@@ -44,6 +46,11 @@ def raise_levels(data_dir: Path, levels: Iterable[KnownLevels], *, now: float) -
         return len(rows)
 
     return _in_turn(data_dir, change)
+
+
+def list_levels(data_dir: Path) -> list[KnownLevels]:
+    """All domains with a level above PLAIN, by name."""
+    return _in_turn(data_dir, lambda db: [KnownLevels(*row) for row in db.execute(_LIST)])
 
 
 def forget_levels(data_dir: Path, name: str) -> bool:

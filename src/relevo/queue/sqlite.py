@@ -27,6 +27,7 @@ from relevo.queue.disk import Disk
 from relevo.queue.health import Health
 from relevo.queue.history import Buffer, Numbers
 from relevo.queue.levels import DomainLevels, SecurityLevel
+from relevo.queue.levels_outgoing import OutgoingLevels
 from relevo.queue.records import encode, metadata_of
 from relevo.queue.segments import SegmentWriter
 from relevo.queue.spool import Spool, SpooledContent
@@ -112,6 +113,7 @@ class SqliteStore:
             paths.spool, self._writer.generation, disk, self._pool, loop, self.health.failed
         )
         self._levels = DomainLevels(self._look, self._call)
+        self.outgoing_levels = OutgoingLevels(self._look, self._call)
         self._keeper = None
         if checkpoints:
             bounds = HistoryBounds(
