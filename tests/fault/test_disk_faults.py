@@ -70,3 +70,43 @@ def test_a_fault_refuses_mail_for_now_and_passes(scene: Scene, injected: Fault) 
         load.wait_for_answers(50)
     assert {code // 100 for code in scene.ledger.codes} == {4}
     scene.verdict().require_nothing_lost()
+
+
+@pytest.mark.parametrize(
+    "injected",
+    [
+        pytest.param(fault(WRITE, "/site/", is_short=True), id="writes-taken-in-part"),
+        pytest.param(fault(WRITE | READ, "/site/", errno.EINTR, times=100), id="interrupted"),
+        pytest.param(fault(READ, "/site/", is_short=True), id="reads-given-in-part"),
+    ],
+)
+def test_what_the_kernel_may_do_at_any_time_is_no_fault(scene: Scene, injected: Fault) -> None:
+    with scene.load() as load, scene.outage(load, injected, hits=50):
+        load.wait_for_answers(100)
+    scene.verdict().require_nothing_lost()
+
+
+@pytest.mark.parametrize(
+    "injected",
+    [
+        pytest.param(fault(WRITE, MAIL, errno.ENOSPC), id="full"),
+        pytest.param(fault(SYNC, "/new", errno.EIO), id="folder-sync-fails"),
+        pytest.param(fault(SYNC, "/tmp/1", errno.EIO, times=30), id="file-sync-fails"),
+        pytest.param(fault(RENAME, MAIL, errno.EROFS), id="no-names"),
+    ],
+)
+def test_a_mailbox_that_fails_keeps_its_mail_waiting(scene: Scene, injected: Fault) -> None:
+    with scene.load() as load:
+        with scene.outage(load, injected, hits=20):
+            load.wait_for_answers(20)
+        load.wait_for_answers(20)
+    assert not scene.suspended()
+    scene.verdict().require_nothing_lost()
+
+
+def test_content_that_cannot_be_read_now_is_delivered_later(scene: Scene) -> None:
+    """Mail for the command is read from the spool, and so is what waits."""
+    with scene.load() as load, scene.outage(load, fault(READ | OPEN, OWN_FILES, errno.EIO), hits=5):
+        load.wait_for_answers(100)
+    assert not scene.suspended()
+    scene.verdict().require_nothing_lost()

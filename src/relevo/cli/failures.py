@@ -18,7 +18,7 @@ from relevo.config import ConfigErrors
 from relevo.directory import DirectoryErrors, FileError
 from relevo.journal import MailLogUnavailable
 from relevo.mail import InvalidAddress
-from relevo.queue import ContentDamaged, DatabaseError
+from relevo.queue import ContentUnreadable, DatabaseError
 from relevo.service.control import NotRunning
 from relevo.service.data_dir import DataDirError
 from relevo.service.supervisor import StartFailed
@@ -35,7 +35,7 @@ _EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (MailLogUnavailable, EXIT_CONFIG),
     (InvalidAddress, EXIT_USAGE),
     (NotWaiting, EXIT_NO),
-    (ContentDamaged, EXIT_CONFIG),
+    (ContentUnreadable, EXIT_CONFIG),
     (TimeoutError, EXIT_NO),
 )
 

@@ -14,7 +14,7 @@ from relevo.cli.phrases import count
 from relevo.cli.queue_choice import Choice, choosing
 from relevo.cli.running_server import kept_away, make_queue, wake
 from relevo.delivery.routing import LOCAL, MX, PIPE, VIA, route_kind
-from relevo.queue import ContentDamaged, open_reader
+from relevo.queue import ContentUnreadable, open_reader
 from relevo.queue.disk import Disk
 from relevo.queue.loading import Loaded, Loader, SavedMessage
 from relevo.queue.repair import Repaired
@@ -63,7 +63,7 @@ def export_messages(
             try:
                 write_message(summary, content, folder, now=time.time())
                 number += 1
-            except ContentDamaged as error:
+            except ContentUnreadable as error:
                 if reader.message(summary.id) is not None:
                     click.echo(f"relevo: {summary.id}: {error}", err=True)
                     damaged += 1

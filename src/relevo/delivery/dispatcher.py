@@ -20,13 +20,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relevo.delivery import bounce
 from relevo.delivery.attempt import (
-    INTERNAL_ERROR,
     Agent,
     Attempt,
     Result,
@@ -35,6 +33,7 @@ from relevo.delivery.attempt import (
 )
 from relevo.delivery.lane import Lane, Queued
 from relevo.delivery.ledger import UnitLedger
+from relevo.delivery.mishap import judge
 from relevo.delivery.routing import LOCAL, route_kind
 from relevo.delivery.settlement import Fate, Settlement, plain, postpone, settle
 from relevo.journal import Done, Waiting
@@ -57,8 +56,6 @@ STORE_PAUSE_S = 1.0  # after the store failed
 COMMIT_PAUSES_S = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
 GIVEN_BACK_S = 10.0  # a unit whose lane was full is due again after this
 HELD_S = 10 * 365 * 86400.0
-MAX_RAISES = 5
-_MAX_TRACEBACK = 3500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +263,6 @@ class Dispatcher:
             result = await self._attempt(agent, queued)
             self._ledger.forget_raises(unit)
         except Exception as error:  # noqa: BLE001 - task border of a unit
-            _log.exception("%s: the attempt for %s failed", unit.message_id, unit.route)
             result = self._after_raise(unit, error)
         await self._commit(result)
         self._tell(result.events)
@@ -353,20 +349,12 @@ class Dispatcher:
         return UnitResult(unit, settlement.recipients, due, tuple(events), dsns)
 
     def _after_raise(self, unit: Unit, error: Exception) -> UnitResult:
-        """Try again later; the fifth time, hold the unit."""
+        """Try again later, or hold the unit."""
         now = self._clock()
-        detail, due = INTERNAL_ERROR, 0.0
-        is_held = self._ledger.raised(unit) >= MAX_RAISES
-        if is_held:
-            shown = "".join(traceback.format_exception(error))[-_MAX_TRACEBACK:]
-            detail = (
-                f"held after {MAX_RAISES} internal errors, until it is retried by hand: {shown}"
-            )
-            due = now + HELD_S
-        else:
-            due = self._policy.next_try(unit.created, now)
+        mishap = judge(unit, error, self._ledger.raised(unit))
+        due = now + HELD_S if mishap.is_held else self._policy.next_try(unit.created, now)
         attempt = Attempt(unit, pending_indices(unit), is_repeat=True)
-        results = (temporary("4.3.0", detail),) * len(attempt.pending)
+        results = (temporary("4.3.0", mishap.detail),) * len(attempt.pending)
         settlement = settle(
             attempt, results, label=unit.route, now=now, seconds=0.0, is_too_old=False
         )

@@ -6,7 +6,7 @@ The contract is in `store`; `sqlite` is the embedded engine. The supervisor call
 `schedule`.
 """
 
-from relevo.queue.content import ContentDamaged
+from relevo.queue.content import ContentDamaged, ContentUnreadable
 from relevo.queue.database import (
     DatabaseError,
     create_database,
@@ -22,6 +22,7 @@ from relevo.queue.sqlite import SqliteStore, StoreOptions, open_store
 
 __all__ = [
     "ContentDamaged",
+    "ContentUnreadable",
     "Counts",
     "DatabaseError",
     "MessageFilter",

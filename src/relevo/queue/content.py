@@ -20,23 +20,29 @@ CHUNK = 256 * 1024
 Part = tuple[int, int, int]  # where it begins in the file, its length, its sum
 
 
-class ContentDamaged(StoreFailed):
+class ContentUnreadable(StoreFailed):
+    """The stored octets cannot be read: the system says why, and it may pass."""
+
+
+class ContentDamaged(ContentUnreadable):
     """The stored octets are gone or are not those that were written."""
 
 
-def _open(path: Path) -> int:
+def open_content(path: Path) -> int:
+    """A descriptor to read from. Raises ContentUnreadable."""
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ContentDamaged(f"{path}: {error.strerror}") from error
+    except OSError as error:
+        raise ContentUnreadable(f"{path}: {error.strerror}") from error
 
 
 def _read(descriptor: int, length: int, offset: int, path: Path) -> bytes:
     try:
-        data = os.pread(descriptor, length, offset)
+        return os.pread(descriptor, length, offset)
     except OSError as error:
-        raise ContentDamaged(f"{path}: {error.strerror}") from error
-    return data
+        raise ContentUnreadable(f"{path}: {error.strerror}") from error
 
 
 def read_parts(path: Path, descriptor: int, parts: tuple[Part, ...]) -> Iterator[bytes]:
@@ -63,16 +69,16 @@ class StoredContent:
         self._locate = locate
 
     def chunks(self) -> Iterator[bytes]:
-        """Raises ContentDamaged, at the latest before the last chunk."""
-        descriptor = _open(self.path)
+        """Raises ContentUnreadable; ContentDamaged at the latest before the last chunk."""
+        descriptor = open_content(self.path)
         try:
             yield from read_parts(self.path, descriptor, self._parts(descriptor))
         finally:
             os.close(descriptor)
 
     def first(self, octets: int) -> bytes:
-        """The first octets, from a record whose frame was verified. Raises ContentDamaged."""
-        descriptor = _open(self.path)
+        """The first octets, from a record whose frame was verified. Raises ContentUnreadable."""
+        descriptor = open_content(self.path)
         try:
             found, wanted = [], octets
             for begin, length, _ in self._parts(descriptor):
@@ -88,8 +94,10 @@ class StoredContent:
     def _parts(self, descriptor: int) -> tuple[Part, ...]:
         try:
             parts = self._locate(descriptor)
-        except (RecordDamaged, OSError) as error:
+        except RecordDamaged as error:
             raise ContentDamaged(f"{self.path}: {error}") from error
+        except OSError as error:
+            raise ContentUnreadable(f"{self.path}: {error.strerror}") from error
         if sum(length for _, length, _ in parts) != self.size:
             raise ContentDamaged(f"{self.path}: the record is not of {self.size} octets")
         return parts

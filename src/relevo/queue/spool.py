@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 from zlib import crc32
 
-from relevo.queue.content import read_parts
+from relevo.queue.content import open_content, read_parts
 from relevo.queue.disk import Disk
 from relevo.queue.generations import OWN_FILE, Generation, SpoolName
 from relevo.queue.records import Footer
@@ -264,7 +264,7 @@ class SpooledContent:
         if not writer.length:
             return
         writer.wait()
-        descriptor = os.open(writer.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_content(writer.path)
         try:
             yield from read_parts(writer.path, descriptor, ((0, writer.length, writer.sum),))
         finally:
