@@ -101,11 +101,10 @@ def _examine(config_dir: Path, overrides: tuple[str, ...]) -> _Findings:
 def _hooks(config: Config) -> Iterator[Problem]:
     programs = Programs(config)
     for stage in Stage:
-        if stage.is_run:
-            for program in programs.of(stage):
-                if fault := find_fault(config, program):
-                    text = f"the {stage.value} hook cannot be run: {fault}"
-                    yield Problem(program.file.path, 0, "", text, severity=Severity.WARNING)
+        for program in programs.of(stage):
+            if fault := find_fault(config, program):
+                text = f"the {stage.value} hook cannot be run: {fault}"
+                yield Problem(program.file.path, 0, "", text, severity=Severity.WARNING)
 
 
 def _aliases(directory: Directory) -> Iterator[Problem]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SPF_RESULTS = [outcome.value for outcome in SpfOutcome]
 MAX_PORT = 65535
-STAGES = [stage.value for stage in Stage if stage.is_run]
+STAGES = [stage.value for stage in Stage]
 
 
 @click.group(cls=Group)
@@ -53,10 +53,7 @@ def list_hooks(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> N
     config = load_config(config_dir, overrides)
     programs = Programs(config)
     rows = [
-        _row(config, programs, stage, program)
-        for stage in Stage
-        if stage.is_run
-        for program in programs.of(stage)
+        _row(config, programs, stage, program) for stage in Stage for program in programs.of(stage)
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))

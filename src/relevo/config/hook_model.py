@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from relevo.config.key import key
+from relevo.hooks.contract import Stage
 
 _MS = timedelta(milliseconds=1)
 _DAY = timedelta(days=1)
@@ -126,7 +127,7 @@ class DeclaredHook:
     stage: str = key(
         "When it is called.",
         "post-data",
-        choices=("post-data", "alias-resolve", "alias-exists"),
+        choices=tuple(stage.value for stage in Stage),
     )
     form: str = key("How it is called: `exec`, a process a call.", "exec", choices=("exec",))
     target: str = key("The program; relative to the config directory. Needed.", "")
@@ -139,7 +140,7 @@ class DeclaredHook:
     )
     on_error: str = key(
         "What its failure means; at `alias-resolve` and `alias-exists`, `reject` and `accept` mean "
-        "that it knows no alias.",
+        "that it knows no alias; at `delivered`, `deferred`, `failed` and `dsn` it means nothing.",
         "tempfail",
         choices=("tempfail", "accept", "reject"),
     )

@@ -11,8 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from relevo.hooks.contract import Accept, Changes, Client, PostDataContext, Refuse, Verdict
-from relevo.hooks.contract.json_form import DEFAULT_TEXTS
-from relevo.hooks.contract.verdicts import checked_fields, clean_text
+from relevo.hooks.contract.verdicts import DEFAULT_TEXTS, checked_fields, clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

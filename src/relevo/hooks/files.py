@@ -45,6 +45,7 @@ class HookFolder:
         self._paths = {
             stage: (self._directory / stage.value, self._directory / f"{stage.value}.d")
             for stage in Stage
+            if stage.has_files
         }
         self._versions: dict[tuple[str, Signature], str] = {}
 

@@ -9,37 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relevo.hooks import contract_v1
 from relevo.hooks.caller import Called, Caller, daemon_environment
-from relevo.hooks.contract import (
-    Accept,
-    Changes,
-    InvalidVerdict,
-    OnError,
-    PostDataContext,
-    Refuse,
-    Stage,
-    Verdict,
-)
-from relevo.hooks.contract.json_form import DEFAULT_TEXTS, encode_context, post_data_verdict
+from relevo.hooks.contract import Accept, Changes, PostDataContext, Stage, Verdict
+from relevo.hooks.contract.json_form import encode_context
 from relevo.hooks.input_file import MEMFD_LIMIT, disk_file, memory_file
+from relevo.hooks.judging import joined, joined_tags, judge, on_failure, outcome_of, why_record
 from relevo.hooks.programs import Form, Program
-from relevo.hooks.statistics import HookOutcome
-from relevo.journal.events import HookVerdict
 from relevo.mail.header_block import head_length, remove_fields, replace_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-logger = logging.getLogger("relevo.hooks")
-
-_SHOWN_ERRORS = 2000  # octets of stderr in the history
+    from relevo.journal.events import HookVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +82,18 @@ class PostDataHooks:
         for program in programs:
             try:
                 called = await self._call(program, context, message, raw_hello)
-                verdict, reason = _judge(called)
-                self._caller.count(called, _outcome(called, verdict, reason))
+                verdict, reason = judge(called, Stage.POST_DATA)
+                self._caller.count(called, outcome_of(called, verdict, reason))
             except OSError as error:  # no memory or disk for its input
-                verdict, reason = _on_failure(program, b""), f"no file for its input: {error}"
-                called = None
-            records.append(_record(program, context, called, verdict, reason))
-            if isinstance(verdict, Refuse):
+                verdict = on_failure(program, Stage.POST_DATA)
+                reason, called = f"no file for its input: {error}", None
+            records.append(
+                why_record(Stage.POST_DATA, context.message_id, program, called, verdict, reason)
+            )
+            if not isinstance(verdict, Accept):
                 return PostDataOutcome(verdict, message.start, tuple(records))
-            message = replace(message, start=changed_start(message.start, verdict.changes))
-            total = _joined(total, verdict.changes)
+            message = changed_message(message, verdict.changes)
+            total = joined(total, verdict.changes)
             context = _changed_context(context, verdict.changes, message.size)
         return PostDataOutcome(Accept(total), message.start, tuple(records))
 
@@ -134,45 +122,6 @@ async def _input(message: HookMessage) -> int:
     return await asyncio.to_thread(disk_file, contract_v1.lf_pieces(message.pieces()))
 
 
-def _judge(called: Called) -> tuple[Verdict, str]:
-    """The verdict, and in words what is wrong with the hook, if anything."""
-    program, report = called.program, called.report
-    if not called.has_ended_by_itself:
-        return _on_failure(program, report.output), report.describe()
-    if program.form is Form.V1:
-        try:
-            return contract_v1.post_data_verdict(report.status, report.output), ""
-        except InvalidVerdict as error:
-            logger.warning("%s: output ignored: %s", program.name, error)
-            return Accept(), f"output ignored: {error}"
-    if report.status != 0:
-        return _on_failure(program, b""), report.describe()
-    try:
-        return post_data_verdict(report.output), ""
-    except InvalidVerdict as error:
-        logger.warning("%s: %s", program.name, error)
-        return _on_failure(program, b""), str(error)
-
-
-def _outcome(called: Called, verdict: Verdict, reason: str) -> HookOutcome:
-    if reason:
-        is_accepted = called.has_ended_by_itself and isinstance(verdict, Accept)
-        return HookOutcome.BAD_OUTPUT if is_accepted else HookOutcome.FAILED
-    if isinstance(verdict, Accept):
-        return HookOutcome.ACCEPTED
-    return HookOutcome.REJECTED if verdict.is_permanent else HookOutcome.TEMPFAILED
-
-
-def _on_failure(program: Program, output: bytes) -> Verdict:
-    match program.on_error:
-        case OnError.ACCEPT:
-            return Accept()
-        case OnError.TEMPFAIL:
-            return contract_v1.refusal(output, is_permanent=False)
-        case OnError.REJECT:
-            return Refuse(554, "5.7.1", DEFAULT_TEXTS[5])
-
-
 def changed_start(start: bytes, changes: Changes) -> bytes:
     """The header with what a hook wants changed."""
     if changes.remove or changes.replace:
@@ -181,19 +130,17 @@ def changed_start(start: bytes, changes: Changes) -> bytes:
         for name, field in changes.replace:
             head = replace_field(head, name, field)
         start = head + start[length:]
+    if changes.body is not None:
+        start = start[: head_length(start)] + b"\r\n" + changes.body
     return changes.add + start
 
 
-def _joined(first: Changes, second: Changes) -> Changes:
-    """What both want together, of what is not in the header."""
-    if second.is_none:
-        return first
-    return Changes(
-        add_recipients=first.add_recipients + second.add_recipients,
-        remove_recipients=first.remove_recipients + second.remove_recipients,
-        reverse_path=first.reverse_path if second.reverse_path is None else second.reverse_path,
-        tags=tuple(dict.fromkeys(first.tags + second.tags)),
-    )
+def changed_message(message: HookMessage, changes: Changes) -> HookMessage:
+    """The message as the next hook sees it; with a new body nothing of it is spooled any more."""
+    start = changed_start(message.start, changes)
+    if changes.body is not None:
+        return HookMessage(start)
+    return replace(message, start=start)
 
 
 def _changed_context(context: PostDataContext, changes: Changes, size: int) -> PostDataContext:
@@ -205,35 +152,6 @@ def _changed_context(context: PostDataContext, changes: Changes, size: int) -> P
     return replace(
         context,
         reverse_path=reverse_path,
-        tags=tuple(dict.fromkeys(context.tags + changes.tags)),
+        tags=joined_tags(context.tags, changes.tags),
         size=size,
-    )
-
-
-def _record(
-    program: Program,
-    context: PostDataContext,
-    called: Called | None,
-    verdict: Verdict,
-    reason: str,
-) -> HookVerdict:
-    match verdict:
-        case Accept(changes):
-            said, change = "accept", changes.summary()
-        case Refuse(code, enhanced, text):
-            said, change = ("reject" if verdict.is_permanent else "tempfail"), ""
-            reply = f"{code} {enhanced} {text}"
-            reason = f"{reason}; {reply}" if reason else reply
-    errors = called.report.errors if called is not None else b""
-    return HookVerdict(
-        time=time.time(),
-        message_id=context.message_id,
-        stage=Stage.POST_DATA.value,
-        hook=program.name,
-        version=called.version if called is not None else "",
-        verdict=said,
-        change=change,
-        reason=reason,
-        stderr=errors[:_SHOWN_ERRORS].decode("utf-8", "replace").strip(),
-        seconds=round(called.report.seconds, 6) if called is not None else 0.0,
     )

@@ -64,6 +64,10 @@ class Programs:
             of_stage = self._declared.setdefault(Stage(declared.stage), [])
             of_stage.append((FIRST_DECLARED_POOL + number, declared))
 
+    def declares(self, stage: Stage) -> bool:
+        """Whether a `[[hook]]` names the stage."""
+        return stage in self._declared
+
     def of(self, stage: Stage) -> list[Program]:
         """In the order of their calls; that there are none is believed for `NONE_FOR_S`.
 
@@ -73,7 +77,9 @@ class Programs:
         now = self._clock()
         if now < self._none_until[stage]:
             return []
-        programs = [self._from_folder(stage, file) for file in self.folder.find(stage)]
+        programs = []
+        if stage.has_files:
+            programs = [self._from_folder(stage, file) for file in self.folder.find(stage)]
         for pool, declared in self._declared.get(stage, ()):
             programs.append(_from_declaration(pool, declared))
         if not programs:

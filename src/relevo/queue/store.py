@@ -65,6 +65,7 @@ class Envelope:
     envid: str = ""
     auth: str = ""  # who submitted it; "" for mail from outside
     is_dsn: bool = False
+    tags: tuple[str, ...] = ()  # what hooks gave it, for the hooks of later stages
 
 
 class Content(Protocol):

@@ -105,6 +105,8 @@ def expand_now(
     """
     expansion: Expansion = []
     for recipient in recipients:
+        if recipient.redirect:
+            return None
         try:
             targets = directory.expand_now(recipient.address)
         except ExpansionFailed as error:
@@ -123,11 +125,15 @@ async def expand(
 ) -> Expansion:
     """Final targets of all recipients, asking whom it takes. Raises MessageRefused."""
     expansion: Expansion = []
+    wanted = [
+        (recipient, address)
+        for recipient in recipients
+        for address in recipient.redirect or (recipient.address,)
+    ]
     found = await asyncio.gather(
-        *(directory.expand(recipient.address, hooks) for recipient in recipients),
-        return_exceptions=True,
+        *(directory.expand(address, hooks) for _, address in wanted), return_exceptions=True
     )
-    for recipient, targets in zip(recipients, found, strict=True):
+    for (recipient, _), targets in zip(wanted, found, strict=True):
         if isinstance(targets, ExpansionFailed):
             raise _not_expanded(recipient, targets) from targets
         if isinstance(targets, BaseException):
@@ -184,6 +190,7 @@ def compose(
         ret=parameters.ret.value if parameters.ret else "",
         envid=parameters.envid or "",
         auth=arrival.identity,
+        tags=transaction.hook_tags,
     )
     event = Accepted(
         time=arrival.time,
@@ -198,6 +205,8 @@ def compose(
     )
     units = plan_units(hooked.expansion, is_local=directory.is_local, now=arrival.time)
     events: tuple[Event, ...] = (event, *hooked.records)
+    if transaction.hook_records:
+        events = (event, *transaction.records_of(arrival.message_id), *hooked.records)
     return NewMessage(arrival.message_id, arrival.time, envelope, content, units, events)
 
 

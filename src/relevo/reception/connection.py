@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, cast
 
 from relevo.reception import answers
 from relevo.reception.admission import Admission
+from relevo.reception.conduct import Conduct
+from relevo.reception.deadlines import Clocks
 from relevo.reception.dialogue import Dialogue
 from relevo.reception.networks import is_within
 from relevo.reception.peer import NoClientNamed, Peer
-from relevo.smtp import Deadline, ServerSession
+from relevo.smtp import ServerSession
 from relevo.smtp.events import StartTls, XClient
 from relevo.tls_layer import TlsClosed, TlsFailed, TlsLayer
 
@@ -32,8 +34,8 @@ logger = logging.getLogger("relevo.reception")
 
 READ_AHEAD = 128 * 1024  # octets kept for a session that is waiting for an answer
 LARGE_READ = 32 * 1024  # octets; a sender that fills its reads may go on and on
+LAST_WORDS = 0.7  # seconds of silence after which a client of a server that stops is sent away
 BURST = 128 * 1024  # octets of one sender, then the others' turn comes
-RATE_WINDOW = 300.0  # seconds over which [limits] data_min_rate is measured
 
 
 class SmtpConnection(asyncio.Protocol):
@@ -51,23 +53,21 @@ class SmtpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._hold: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._peer = Peer(services.gate)
+        self.conduct = Conduct(services.penalties, is_for_users=mode.requires_auth)
+        self._peer = Peer(services.gate, self.conduct)
         self._offers_xclient = False
         self._is_reading = True
+        self._is_in_line = False  # for a turn of its TLS handshake
         self._is_write_blocked = False
         self._burst = 0
         self._is_ending = False
+        self._is_last = False  # no transaction after this one: the server stops
         self._has_eof = False  # the client sends no more, but some of it is not answered yet
         self.tls_version = ""
         self.tls_cipher = ""
         self.session = ServerSession(services.session_settings(mode))
         self._dialogue = Dialogue(self, services, mode)
-        now = self._loop.time()
-        self._since_connect = now
-        self._since_answer = now
-        self._since_read = now
-        self._window_start = now
-        self._window_octets = 0
+        self._clocks = Clocks(self._loop.time())
 
     # -- transport callbacks
 
@@ -88,7 +88,7 @@ class SmtpConnection(asyncio.Protocol):
     def _begin(self) -> None:
         """The client is known: count it, and greet it or wait for its TLS."""
         if is_within(self.client_ip, self._services.config.xclient.trusted):
-            self._offers_xclient = True
+            self._offers_xclient = self._peer.is_proxy = True
             self.session = ServerSession(
                 self._services.session_settings(self._mode, offers_xclient=True)
             )
@@ -104,8 +104,10 @@ class SmtpConnection(asyncio.Protocol):
             refusal = answers.TOO_MANY_CONNECTIONS.with_detail(admission.value)
             self._end(refusal)
         elif self._tls is None:
-            self.session.greet()
-            self._flush()
+            self._after_pause(self._greet)
+
+    def _greet(self) -> None:
+        self._dialogue.greet(self.session.greet)
 
     def _end_unanswered(self, why: str, level: int = logging.INFO) -> None:
         logger.log(level, "%s: connection closed: %s", self.client, why)
@@ -128,8 +130,7 @@ class SmtpConnection(asyncio.Protocol):
             self.data_received(rest)
 
     def data_received(self, data: bytes) -> None:
-        self._since_read = self._loop.time()
-        self._window_octets += len(data)
+        self._clocks.on_read(self._loop.time(), len(data))
         try:
             if self._peer.is_header_awaited:
                 self._receive_header(data)
@@ -217,7 +218,7 @@ class SmtpConnection(asyncio.Protocol):
         if self._transport is not None:
             self._pump()
 
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
         """Run the action after a while; then go on with the session."""
 
         def act() -> None:
@@ -241,16 +242,34 @@ class SmtpConnection(asyncio.Protocol):
             await until
         finally:
             self._hold = None
-            self._since_read = self._loop.time()
+            self._clocks.read = self._loop.time()
             self._regulate_reading()
 
     # -- the pump
+
+    def _after_pause(self, action: Callable[[], None]) -> None:
+        """What penalties hold back, and then no more of it."""
+        pause, self.conduct.pause = self.conduct.pause, 0.0
+        if pause:
+            self._later(pause, action)
+            return
+        action()
+        self._flush()
+
+    def _answer_offence(self) -> None:
+        self._flush()
+        if self.conduct.is_refused and not self._is_ending:
+            self._end(answers.TOO_MANY_CONNECTIONS.with_detail(Admission.PENALIZED.value))
 
     def _pump(self) -> None:
         """Events to the dialogue until there is none; then one write."""
         session = self.session
         dialogue = self._dialogue
-        while (event := session.next_event()) is not None:
+        conduct = self.conduct
+        if self._timer is not None:
+            self._regulate_reading()
+            return
+        while not conduct.pause and (event := session.next_event()) is not None:
             if type(event) is StartTls:
                 session.reply(answers.GO_TLS.code, answers.GO_TLS.enhanced, answers.GO_TLS.text)
                 self._flush()
@@ -260,8 +279,12 @@ class SmtpConnection(asyncio.Protocol):
                 self._take_xclient(event)
             else:
                 dialogue.handle(event)
+        if conduct.pause:
+            self._after_pause(self._answer_offence)
+            self._regulate_reading()
+            return
         self._flush()
-        if self._services.is_draining and not self._is_ending and not dialogue.has_transaction:
+        if self._services.is_draining:
             self.drain()
         if self._has_eof:
             self._take_eof()
@@ -276,12 +299,12 @@ class SmtpConnection(asyncio.Protocol):
         if admission is not Admission.ADMITTED:
             self._end(answers.TOO_MANY_CONNECTIONS.with_detail(admission.value))
             return
-        self.session.reply(220, "", "")
+        self._dialogue.greet(lambda: self.session.reply(220, "", ""))
 
     def _flush(self) -> None:
         output = self.session.take_output()
         if output:
-            self._since_answer = self._loop.time()
+            self._clocks.answered = self._loop.time()
             self._write(output)
         if self.session.is_closing:
             self._close()
@@ -321,6 +344,7 @@ class SmtpConnection(asyncio.Protocol):
         wanted = (
             self._hold is None
             and self._burst < BURST
+            and not self._is_in_line
             and not self._is_write_blocked
             and self.session.buffered <= READ_AHEAD
         )
@@ -337,10 +361,32 @@ class SmtpConnection(asyncio.Protocol):
         context = self._services.tls_context
         assert context is not None, "TLS is offered only with a certificate"
         self._tls = TlsLayer(context)
-        self._since_connect = self._loop.time()
+        self._clocks.connected = self._loop.time()
 
     def _receive_tls(self, tls: TlsLayer, data: bytes) -> None:
         tls.receive(data)
+        if tls.is_up:
+            self._read_tls(tls)
+        elif not self._is_in_line:
+            self._is_in_line = True
+            self._services.handshakes.ask(self._take_turn)
+            self._regulate_reading()
+
+    def _take_turn(self) -> bool:
+        """The next step of the handshake; False: the client is gone."""
+        self._is_in_line = False
+        tls = self._tls
+        if self._transport is None or tls is None:
+            return False
+        try:
+            self._read_tls(tls)
+        except Exception:
+            logger.exception("%s: unexpected error, connection ended", self.client)
+            self._end(answers.INTERNAL_ERROR)
+        self._regulate_reading()
+        return True
+
+    def _read_tls(self, tls: TlsLayer) -> None:
         try:
             if not tls.is_up and not self._go_on_with_handshake(tls):
                 return
@@ -377,7 +423,7 @@ class SmtpConnection(asyncio.Protocol):
         )
         if self._mode.is_tls_from_start:
             self.session = ServerSession(settings, is_tls=True)
-            self.session.greet()
+            self._greet()
         else:
             self._dialogue.drop()
             self.session.tls_started(settings)
@@ -393,61 +439,42 @@ class SmtpConnection(asyncio.Protocol):
 
     def check_deadlines(self, now: float) -> None:
         """Called about once a second by the worker."""
+        clocks = self._clocks
         if self._is_ending:
-            if now - self._since_answer > 10 and self._transport is not None:
+            if now - clocks.answered > 10 and self._transport is not None:
                 self._transport.abort()
             return
         limits = self._services.config.limits
         if self._peer.is_header_awaited:
-            if now - self._since_connect > limits.handshake_timeout.total_seconds():
+            if clocks.has_no_handshake(now, limits):
                 self._end_unanswered("its PROXY header took too long")
             return
         if self._tls is not None and not self._tls.is_up:
-            if now - self._since_connect > limits.handshake_timeout.total_seconds():
+            if clocks.has_no_handshake(now, limits):
                 logger.info("%s: TLS handshake took too long", self.client)
                 self._dialogue.drop()
                 if self._transport is not None:
                     self._transport.abort()
             return
-        match self.session.deadline():
-            case Deadline.COMMAND:
-                patience = limits.command_timeout
-                if self._services.gate.is_busy:
-                    patience = min(patience, limits.busy_command_timeout)
-                if now - self._since_answer > patience.total_seconds():
-                    self._end(answers.IDLE_TOO_LONG)
-                elif self._is_too_old(now):
-                    self._end(answers.LIVED_TOO_LONG)
-            case Deadline.DATA:
-                self._check_data(now)
-            case Deadline.ANSWER:
-                pass  # our own side has deadlines of its own
-
-    def _is_too_old(self, now: float) -> bool:
-        lifetime = self._services.config.limits.connection_lifetime
-        return now - self._since_connect > lifetime.total_seconds()
-
-    def _check_data(self, now: float) -> None:
-        limits = self._services.config.limits
         if self._hold is not None:
-            self._since_read = now  # it is our disk that is slow
-        if now - self._since_read > limits.data_timeout.total_seconds():
-            self._end(answers.IDLE_TOO_LONG)
-        elif self.session.is_dropping and self._is_too_old(now):
-            self._end(answers.LIVED_TOO_LONG)  # what is refused already may not go on for ever
-        elif now - self._window_start > RATE_WINDOW:
-            if self._window_start > self._since_answer and (
-                self._window_octets < limits.data_min_rate * RATE_WINDOW
-            ):
-                self._end(answers.TOO_SLOW)
-            self._window_start = now
-            self._window_octets = 0
+            clocks.read = now  # it is our disk that is slow
+        gate = self._services.gate
+        word = clocks.last_word(self.session, limits, now, is_busy=gate.is_busy)
+        if word is not None:
+            self._end(word)
 
     def drain(self) -> None:
-        """The server stops: end now, or after the transaction that is open."""
-        if self._peer.is_header_awaited:
+        """The server stops, and asks again and again: after the transaction that is open, or the
+        one that a client who is just speaking may still begin, or once it is silent, it is over.
+        """
+        if self._task is not None or self._is_ending:
+            return
+        is_silent = self._loop.time() - self._clocks.read >= LAST_WORDS
+        if self._dialogue.has_transaction:
+            self._is_last = True
+        elif self._peer.is_header_awaited and is_silent:
             self._end_unanswered("the server stops")
-        elif self._task is None and not self._dialogue.has_transaction:
+        elif self._is_last or is_silent:
             self._end(answers.SHUTTING_DOWN)
 
     def abort(self) -> None:

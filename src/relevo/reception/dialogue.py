@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from relevo.directory import Existence, UnknownNow
+from relevo.hooks.contract import Stage
 from relevo.journal import Rejected, session_error_line
 from relevo.mail import NULL, Address, InvalidAddress, InvalidUser, normalize_domain
 from relevo.queue.store import StoreFailed
@@ -28,9 +29,12 @@ from relevo.reception.acceptance import (
 )
 from relevo.reception.answers import Answer
 from relevo.reception.arriving import HIGH_WATER, ArrivingMessage
+from relevo.reception.conduct import is_offence
 from relevo.reception.login import Login
-from relevo.reception.post_data import RefusedByHook, ask_hooks
+from relevo.reception.penalties import Offence
+from relevo.reception.post_data import MAX_ADDRESS, RefusedByHook, ask_hooks
 from relevo.reception.sender import SenderRefused, check_sender, is_to_be_checked
+from relevo.reception.stage_hooks import HookRefusal, SessionHooks
 from relevo.reception.transaction import AcceptedRecipient, Transaction
 from relevo.smtp import events
 
@@ -46,7 +50,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("relevo.reception")
 
-MAX_ADDRESS = 256  # octets (RFC 5321 §4.5.3.1.3)
 FREE_REJECTIONS = 10  # refused recipients a connection before answers slow down
 REJECTION_DELAY = 0.05  # seconds, times the refusals beyond the free ones
 MAX_REJECTION_DELAY = 2.0
@@ -60,7 +63,8 @@ class Dialogue:
         self._services = services
         self._mode = mode
         self._transaction: Transaction | None = None
-        self._login = Login(line, services)
+        self._hooks = SessionHooks(line, services, mode, self._record_refusal)
+        self._login = Login(line, services, self._hooks.approve_login)
         self._handlers: dict[type, Callable[..., None]] = {
             events.Mail: self._on_mail,
             events.Rcpt: self._on_rcpt,
@@ -93,12 +97,20 @@ class Dialogue:
 
     # -- events, in the order of a session
 
-    def _on_hello(self, _event: events.Hello) -> None:
+    def greet(self, say: Callable[[], None]) -> None:
+        """Greet the client by `say`; the hooks of connect may refuse it instead."""
+        self._hooks.greet(say)
+
+    def _on_hello(self, event: events.Hello) -> None:
         self.drop()
-        self._answer(answers.HELLO_OK)
+        if self._hooks.are_at(Stage.EHLO):
+            self._line.start(self._hooks.answer_hello(event, self._login.identity))
+        else:
+            self._answer(answers.HELLO_OK)
 
     def _on_mail(self, event: events.Mail) -> None:
         self.drop()
+        self._line.conduct.on_command()
         path = event.path
         if path.is_null:
             reverse_path = NULL
@@ -114,10 +126,15 @@ class Dialogue:
         if self._services.store.is_short_of_space:
             return self._refuse_sender(answers.NO_SPACE, reverse_path.plain)
         self._transaction = Transaction(reverse_path, event.parameters)
+        if self._services.stage_hooks is not None:
+            self._hooks.begin(self._transaction)
+        self._line.conduct.on_transaction()
         if not self._login.identity and is_to_be_checked(
             self._services.config, self._line.client_ip, reverse_path
         ):
             return self._line.start(self._check_sender(self._transaction))
+        if self._hooks.are_at(Stage.MAIL):
+            return self._line.start(self._ask_at_mail(self._transaction))
         return self._answer(answers.SENDER_OK)
 
     async def _check_sender(self, transaction: Transaction) -> None:
@@ -128,9 +145,20 @@ class Dialogue:
             self.drop()
             self._refuse_sender(refusal.answer, reverse_path.plain)
             return
-        self._answer(answers.SENDER_OK)
+        await self._ask_at_mail(transaction)
+
+    async def _ask_at_mail(self, transaction: Transaction) -> None:
+        """The last question about a sender that we accept."""
+        refusal = await self._hooks.mail(transaction, self._login.identity)
+        if refusal is None:
+            self._answer(answers.SENDER_OK)
+            return
+        self.drop()
+        self._hooks.record_refusal("MAIL", refusal, transaction.reverse_path.plain)
+        self._answer(refusal.answer)
 
     def _on_rcpt(self, event: events.Rcpt) -> None:
+        self._line.conduct.on_command()
         path = event.path
         directory = self._services.directory()
         if not path.domain:
@@ -166,7 +194,11 @@ class Dialogue:
             return
         transaction.alias_hooks = transaction.alias_hooks or directory.asked_once()
         existence = await directory.exists(address, transaction.alias_hooks)
-        if self._transaction is not None:  # else the client is gone
+        if self._transaction is None:  # the client is gone
+            return
+        if existence is Existence.FOUND and self._hooks.are_at(Stage.RCPT):
+            await self._ask_at_rcpt(address, parameters)
+        else:
             self._on_existence(existence, address, parameters)
 
     def _on_existence(
@@ -182,8 +214,29 @@ class Dialogue:
             self._refuse_recipient(answers.RECIPIENT_UNKNOWN_NOW, address.plain, existence.reason)
 
     def _accept_recipient(self, address: Address, parameters: events.RcptParameters) -> None:
+        if self._hooks.are_at(Stage.RCPT):
+            self._line.start(self._ask_at_rcpt(address, parameters))
+        else:
+            self._take_recipient(AcceptedRecipient(address, parameters))
+
+    async def _ask_at_rcpt(self, address: Address, parameters: events.RcptParameters) -> None:
+        """The last question about a recipient that we accept."""
+        transaction = self._transaction
+        if transaction is None:
+            return
+        answer = await self._hooks.rcpt(transaction, address, self._login.identity)
+        if self._transaction is None:  # the client is gone
+            return
+        if isinstance(answer, HookRefusal):
+            self._refuse_recipient(
+                answer.answer, address.plain, answer.reason, message_id=answer.rows
+            )
+        else:
+            self._take_recipient(AcceptedRecipient(address, parameters, answer))
+
+    def _take_recipient(self, recipient: AcceptedRecipient) -> None:
         assert self._transaction is not None
-        self._transaction.recipients.append(AcceptedRecipient(address, parameters))
+        self._transaction.recipients.append(recipient)
         self._answer(answers.RECIPIENT_OK)
 
     def _on_body_start(self, _event: events.BodyStart) -> None:
@@ -259,7 +312,7 @@ class Dialogue:
                     directory, limit,
                 )  # fmt: skip
         except RefusedByHook as refusal:
-            self._record_hooks(refusal.records)
+            self._record_hooks(transaction.records_of(arrival.message_id) + refusal.records)
             self._refuse_message(refusal, transaction, arrival.message_id)
             return
         except MessageRefused as refusal:
@@ -267,7 +320,7 @@ class Dialogue:
             return
         if not hooked.expansion:  # a hook took every recipient away
             transaction.drop()
-            self._record_hooks(hooked.records)
+            self._record_hooks(transaction.records_of(arrival.message_id) + hooked.records)
             self._answer(answers.accepted(arrival.message_id))
             return
         new = compose(transaction, message, arrival, hooked, directory)
@@ -282,6 +335,7 @@ class Dialogue:
             return
         for event in message.events:
             self._services.log(event)
+        self._line.conduct.on_accepted(len(transaction.recipients))
         self._answer(answers.accepted(message.id))
         self._services.take(units)
 
@@ -314,6 +368,8 @@ class Dialogue:
     def _on_violation(self, event: events.Violation) -> None:
         answer = Answer(event.code, event.enhanced, event.text)
         self._record_refusal(event.verb, answer, f"{event.verb}: {event.text}")
+        if is_offence(event):
+            self._line.conduct.on_offence(Offence.PROTOCOL)
         if event.resets:
             self.drop()
 
@@ -330,15 +386,19 @@ class Dialogue:
         self._record_refusal("MAIL", answer, answer.text, sender)
         self._answer(answer)
 
-    def _refuse_recipient(self, answer: Answer, recipient: str, reason: str = "") -> None:
+    def _refuse_recipient(
+        self, answer: Answer, recipient: str, reason: str = "", message_id: str = ""
+    ) -> None:
         """After many refused recipients the answer takes its time."""
-        self._record_refusal("RCPT", answer, reason or answer.text, recipients=(recipient,))
+        self._record_refusal("RCPT", answer, reason or answer.text, None, (recipient,), message_id)
+        if answer.code >= 500:
+            self._line.conduct.on_offence(Offence.RECIPIENT)
         excess = self._line.session.rejected_recipients + 1 - FREE_REJECTIONS
         if excess > 0 and not self._login.identity:
+            conduct = self._line.conduct
             delay = min(excess * REJECTION_DELAY, MAX_REJECTION_DELAY)
-            self._line.later(delay, lambda: self._answer(answer))
-        else:
-            self._answer(answer)
+            conduct.pause = max(conduct.pause, delay)
+        self._answer(answer)
 
     def _refuse_message(
         self, refusal: MessageRefused, transaction: Transaction, message_id: str = ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
 
+    from relevo.reception.conduct import Conduct
     from relevo.smtp import ServerSession
 
 
@@ -14,6 +15,7 @@ class Line(Protocol):
     """A client's connection, as `Dialogue` and `Login` see it."""
 
     session: ServerSession
+    conduct: Conduct
     tls_version: str
     tls_cipher: str
 
@@ -31,9 +33,6 @@ class Line(Protocol):
 
     def start(self, work: Coroutine[object, object, None]) -> None:
         """Run the one task that will answer the event, then go on with the session."""
-
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Run the action after a while, then go on with the session."""
 
     def hold_reading(self, until: Coroutine[object, object, None]) -> None:
         """Read nothing from the client until the coroutine is done."""

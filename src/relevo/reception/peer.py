@@ -14,6 +14,7 @@ from relevo.reception.proxy_header import BadProxyHeader, parse_proxy_header
 
 if TYPE_CHECKING:
     from relevo.reception.admission import Gate
+    from relevo.reception.conduct import Conduct
 
 
 class NoClientNamed(Exception):
@@ -23,10 +24,12 @@ class NoClientNamed(Exception):
 class Peer:
     """The other end of one connection. Call `leave` when it is closed."""
 
-    __slots__ = ("_gate", "_header", "_is_counted", "ip", "name", "port")
+    __slots__ = ("_gate", "_header", "_is_counted", "conduct", "ip", "is_proxy", "name", "port")
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, conduct: Conduct) -> None:
         self._gate = gate
+        self.conduct = conduct  # of the client that is known best
+        self.is_proxy = False  # the address is that of a proxy that has named nobody (yet)
         self._header: bytes | None = None  # what has come of a PROXY header; None: none awaited
         self._is_counted = False
         self.move_to("0.0.0.0", 0)
@@ -42,13 +45,18 @@ class Peer:
         return self._header is not None
 
     def enter(self) -> Admission:
-        """Count the connection by its address."""
+        """Count the connection by its address, and look at what came from there before."""
+        if not self.is_proxy:
+            self.conduct.begin(self.ip)
+            if self.conduct.is_refused:
+                return Admission.PENALIZED
         admission = self._gate.enter(self.ip)
         self._is_counted = admission is Admission.ADMITTED
         return admission
 
     def leave(self) -> None:
         """Count it no more."""
+        self.conduct.end()
         if self._header is not None:
             self._header = None
             self._gate.leave_unnamed()
@@ -76,7 +84,9 @@ class Peer:
         self.leave()
         if isinstance(header, BadProxyHeader):
             raise NoClientNamed(header.reason)
-        if header.source is not None:
+        if header.source is None:
+            self.is_proxy = True
+        else:
             self.move_to(header.source.ip, header.source.port)
         return octets[header.length :]
 
@@ -86,5 +96,6 @@ class Peer:
             self.move_to(self.ip, self.port if port is None else port)
             return Admission.ADMITTED
         self.leave()
+        self.is_proxy = False
         self.move_to(ip, port or 0)
         return self.enter()

@@ -6,17 +6,27 @@ the content, added recipients are expanded like any other, tags and verdicts are
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from relevo.directory import MailTarget, PipeTarget, Target, ViaTarget
-from relevo.hooks.contract import Accept, Client, PostDataContext, Recipient, Refuse, Tls
+from relevo.hooks.contract import (
+    Accept,
+    Client,
+    Discard,
+    PostDataContext,
+    Recipient,
+    Refuse,
+    Tls,
+)
+from relevo.hooks.judging import joined_tags
 from relevo.hooks.post_data import HookMessage, PostDataHooks
 from relevo.mail import InvalidAddress, parse_address
 from relevo.reception import answers
 from relevo.reception.acceptance import Arrival, Expansion, Hooked, MessageRefused, expand
 from relevo.reception.answers import Answer
 from relevo.reception.transaction import AcceptedRecipient, Transaction
-from relevo.smtp.events import NO_RCPT_PARAMETERS
+from relevo.smtp.events import NO_RCPT_PARAMETERS, BodyType
 
 if TYPE_CHECKING:
     from relevo.directory import Directory
@@ -25,6 +35,9 @@ if TYPE_CHECKING:
     from relevo.journal import HookVerdict
     from relevo.mail import Address
     from relevo.reception.arriving import ArrivingMessage
+
+
+MAX_ADDRESS = 256  # octets (RFC 5321 §4.5.3.1.3)
 
 
 class RefusedByHook(MessageRefused):
@@ -57,16 +70,28 @@ async def ask_hooks(
     match outcome.verdict:
         case Refuse(code, enhanced, text):
             raise RefusedByHook(Answer(code, enhanced, text), outcome.records)
+        case Discard():
+            return Hooked(outcome.start, [], outcome.records)
         case Accept(changes):
             try:
                 expansion = await _changed_recipients(hooked.expansion, changes, directory, limit)
                 if changes.reverse_path is not None:
-                    transaction.reverse_path = _address(changes.reverse_path)
+                    transaction.reverse_path = hook_address(changes.reverse_path)
             except MessageRefused as error:
                 raise RefusedByHook(error.answer, outcome.records, str(error)) from error
+            if changes.body is not None:
+                _replace_body(transaction, message, changes.body)
+            transaction.hook_tags = joined_tags(transaction.hook_tags, changes.tags)
             return Hooked(outcome.start, expansion, outcome.records)
         case _:
             assert_never(outcome.verdict)
+
+
+def _replace_body(transaction: Transaction, message: ArrivingMessage, body: bytes) -> None:
+    """All of the message is in memory now; what was spooled goes."""
+    message.drop()
+    if not body.isascii() and transaction.parameters.body is not BodyType.BINARY_MIME:
+        transaction.parameters = replace(transaction.parameters, body=BodyType.EIGHT_BIT_MIME)
 
 
 def _context(
@@ -91,6 +116,7 @@ def _context(
         spf_result=transaction.spf.outcome.value if transaction.spf else "none",
         is_from_local_domain=reverse_path.is_null or directory.is_local(reverse_path.domain),
         is_smtputf8=transaction.parameters.smtputf8,
+        tags=transaction.hook_tags,
         size=size,
     )
 
@@ -110,9 +136,15 @@ def _recipient(target: Target, original: str) -> Recipient:
 async def _changed_recipients(
     expansion: Expansion, changes: Changes, directory: Directory, limit: int
 ) -> Expansion:
-    """Without those removed (forward-paths or targets), with what those added stand for."""
+    """Without those removed (forward-paths or targets), with what those added stand for.
+
+    With a redirect, what its addresses stand for takes the place of all that was.
+    """
+    if changes.redirect:
+        instead = [_added(text, directory) for text in changes.redirect]
+        expansion = await expand(instead, directory, limit)
     if changes.remove_recipients:
-        removed = {_address(text) for text in changes.remove_recipients}
+        removed = {hook_address(text) for text in changes.remove_recipients}
         expansion = [
             expanded
             for expanded in expansion
@@ -126,20 +158,29 @@ async def _changed_recipients(
 
 
 def _added(text: str, directory: Directory) -> AcceptedRecipient:
-    address = _address(text)
-    try:
-        address = directory.normalize_recipient(address.local, address.domain)
-    except InvalidAddress as error:
-        raise _bad_address(text) from error
-    return AcceptedRecipient(address, NO_RCPT_PARAMETERS)
+    return AcceptedRecipient(hook_recipient(text, directory), NO_RCPT_PARAMETERS)
 
 
-def _address(text: str) -> Address:
+def hook_recipient(text: str, directory: Directory) -> Address:
+    """A recipient that a hook gave, in stored form. Raises MessageRefused."""
+    address = hook_address(text)
     try:
-        return parse_address(text)
+        return directory.normalize_recipient(address.local, address.domain)
     except InvalidAddress as error:
         raise _bad_address(text) from error
+
+
+def hook_address(text: str) -> Address:
+    """An address that a hook gave; "" is the null one. Raises MessageRefused."""
+    try:
+        address = parse_address(text)
+    except InvalidAddress as error:
+        raise _bad_address(text) from error
+    if len(text.encode()) > MAX_ADDRESS or not (address.domain or address.is_null):
+        raise _bad_address(text)
+    return address
 
 
 def _bad_address(text: str) -> MessageRefused:
-    return MessageRefused(answers.CANNOT_QUEUE, f"a hook gave {text!r}, which is no address")
+    shown = repr(text[:MAX_ADDRESS])
+    return MessageRefused(answers.CANNOT_QUEUE, f"a hook gave {shown}, which is no address")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from relevo.reception.conduct import Penalties
+from relevo.reception.handshakes import HandshakeTurns
 from relevo.smtp import SessionSettings
 from relevo.smtp.settings import ignore
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from relevo.directory import Directory
     from relevo.dns import DnsLookups
     from relevo.hooks.post_data import PostDataHooks
+    from relevo.hooks.stages import StageHooks
     from relevo.journal import Event
     from relevo.queue import SqliteStore
     from relevo.queue.store import MessageId, Unit
@@ -68,6 +71,9 @@ class Services:
     is_queue_full: Callable[[], bool]
     post_data: PostDataHooks
     resolver: DnsLookups
+    penalties: Penalties = field(default_factory=Penalties)  # this one exempts everybody
+    stage_hooks: StageHooks | None = None  # None: none is declared for connect to rcpt
+    handshakes: HandshakeTurns = field(default_factory=HandshakeTurns)
     count: Callable[[str, str], None] = _count_nothing  # a family of counters, and a label of it
     count_command: Callable[[bytes], None] = ignore
     count_reply: Callable[[int], None] = ignore

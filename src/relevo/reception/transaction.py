@@ -6,13 +6,14 @@ everything (RFC 5321 §4.1.1.5).
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from relevo.directory import AliasHooks
+    from relevo.journal import HookVerdict
     from relevo.mail import Address
     from relevo.mailauth import SpfResult
     from relevo.reception.arriving import ArrivingMessage
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRecipient:
-    """A forward-path answered 250, in stored form."""
+    """A forward-path answered 250, in stored form; `redirect`: what a hook wants instead of it."""
 
     address: Address
     parameters: RcptParameters
+    redirect: tuple[Address, ...] = ()
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class Transaction:
     message: ArrivingMessage | None = None
     alias_hooks: AliasHooks | None = None  # remembers what they said in this transaction
     spf: SpfResult | None = None  # None: not asked
+    hook_tags: tuple[str, ...] = ()
+    hook_records: tuple[HookVerdict, ...] = ()  # of hooks that accepted what came so far
 
     def drop(self) -> None:
         """Free what the transaction holds."""
@@ -48,3 +52,7 @@ class Transaction:
     def forward_paths(self) -> tuple[str, ...]:
         """The recipients in plain form, for events."""
         return tuple([recipient.address.plain for recipient in self.recipients])
+
+    def records_of(self, message_id: str) -> tuple[HookVerdict, ...]:
+        """What the hooks said before there was a message, as rows of its history."""
+        return tuple(replace(record, message_id=message_id) for record in self.hook_records)

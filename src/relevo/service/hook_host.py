@@ -46,6 +46,12 @@ class HookHost:
         self.restarts += 1
         self._started = time.monotonic()
 
+    @property
+    def has_privileges(self) -> bool:
+        """It is root, to run hooks as other users, and we are not any more."""
+        is_for_others = any(each.run_as for each in self._settings)
+        return is_for_others and os.geteuid() != 0 and self.restarts == 0
+
     def reconfigure(self, config: Config) -> None:
         """Tell the host the pools of a new configuration."""
         self._settings = pool_settings(config)
@@ -87,7 +93,7 @@ class HookHost:
 def _report_hooks(config: Config) -> None:
     """Say once which hooks there are, and that an alias-exists counts."""
     programs = Programs(config)
-    found = {stage: programs.of(stage) for stage in Stage if stage.is_run}
+    found = {stage: programs.of(stage) for stage in Stage}
     for stage, hooks in found.items():
         if hooks:
             logger.info("%s: %s", stage.value, ", ".join(hook.name for hook in hooks))

@@ -29,10 +29,12 @@ from relevo.dns import Resolver, parse_server, system_servers
 from relevo.hooks.alias_hooks import ProgramAliasHooks
 from relevo.hooks.caller import Caller
 from relevo.hooks.post_data import PostDataHooks
+from relevo.hooks.stages import SESSION_STAGES, StageHooks
 from relevo.journal import MailLogUnavailable
+from relevo.outbound import RemoteAgents, RemoteSurroundings, TlsContexts, listening_at
 from relevo.queue import StoreOptions, StoreState, open_store
 from relevo.queue.ids import new_id
-from relevo.reception import ConnectionLimits, Gate, Services, SmtpConnection
+from relevo.reception import ConnectionLimits, Gate, Penalties, Services, SmtpConnection
 from relevo.service.certificates import CertificateError, Certificates
 from relevo.service.heartbeat import INTERVAL as HEARTBEAT
 from relevo.service.logs import LogUnavailable, open_maillog, setup_logging
@@ -51,6 +53,7 @@ logger = logging.getLogger("relevo.worker")
 
 _GAUGE_INTERVAL = 1.0  # seconds between looks at the queue's size
 _LAG_INTERVAL = 0.005
+_DRAIN_INTERVAL = 0.05  # seconds between looks at the connections that are left at the end
 _SWITCH_INTERVAL = 0.001  # seconds; the writer thread waits less for its turn (measured: 8 %)
 _GC_THRESHOLDS = (20_000, 20, 50)  # a message makes many short-lived values and no cycles
 
@@ -111,10 +114,14 @@ class Worker:
             options=_store_options(config),
             checkpoints=setup.row == 0,
         )
-        self._dispatcher = make_dispatcher(
-            config, store=self._store, directory=lambda: self._watcher.current, journal=self._log
-        )
         self._resolver = _make_resolver(config)
+        self._dispatcher = make_dispatcher(
+            config,
+            store=self._store,
+            directory=lambda: self._watcher.current,
+            journal=self._log,
+            remote=self._remote_agents().make,
+        )
         self._services = Services(
             config=config,
             directory=lambda: self._watcher.current,
@@ -129,11 +136,14 @@ class Worker:
             new_id=new_id,
             is_queue_full=lambda: self._is_queue_full,
             post_data=PostDataHooks(self._hooks),
+            stage_hooks=StageHooks.for_stages(self._hooks, SESSION_STAGES),
             resolver=self._resolver,
+            penalties=Penalties(setup.tables.penalties, setup.row),
             count=partial(setup.tables.counters.add_to, setup.row),
             count_command=setup.tables.counters.command_counter(setup.row),
             count_reply=setup.tables.counters.reply_counter(setup.row),
         )
+        self._services.penalties.use(config, self._services.count)
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor says when to stop
         loop.add_signal_handler(signal.SIGHUP, self._hup.set)
@@ -153,6 +163,17 @@ class Worker:
         os.write(setup.ready_fd, b"r")
         await self._stop.wait()
         await self._drain(servers)
+
+    def _remote_agents(self) -> RemoteAgents:
+        return RemoteAgents(
+            RemoteSurroundings(
+                lookups=lambda: self._resolver,
+                listening=listening_at(listener.socket for listener in self._setup.listeners),
+                workers=self._config.server.workers or os.cpu_count() or 1,
+                protection=None,
+                contexts=TlsContexts(),
+            )
+        )
 
     async def _serve(self, listener: Listener) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -273,10 +294,12 @@ class Worker:
         self._refresh_certificates()
         services = self._services
         services.config = config
+        services.stage_hooks = StageHooks.for_stages(self._hooks, SESSION_STAGES)
         services.authenticator = self._make_authenticator(config)
         # look-ups under way end by themselves, in the old one
         services.resolver = self._resolver = _make_resolver(config)
         services.gate.limits = _limits(config)
+        services.penalties.use(config, services.count)
         services.forget_settings()
         self._dispatcher.reconfigure(config)
 
@@ -314,12 +337,12 @@ class Worker:
         for server in servers:
             server.close()
         self._services.is_draining = True
-        for connection in list(self._connections):
-            connection.drain()
         loop = asyncio.get_running_loop()
         end = loop.time() + self._config.server.grace.total_seconds()
-        while self._connections and loop.time() < end:  # noqa: ASYNC110 - once, at the end
-            await asyncio.sleep(0.02)
+        while self._connections and loop.time() < end:  # once, at the end
+            for connection in list(self._connections):
+                connection.drain()
+            await asyncio.sleep(_DRAIN_INTERVAL)
         for connection in list(self._connections):
             connection.abort()
         await self._dispatcher.drain(max(1.0, end - loop.time()))

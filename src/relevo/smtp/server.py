@@ -131,7 +131,7 @@ class ServerSession:
     def deadline(self) -> Deadline:
         """Which timer runs now."""
         dialog = self._dialog
-        if dialog.awaiting is not None or dialog.is_closing or dialog.state is State.TLS:
+        if dialog.awaiting is not None or dialog.is_closing or dialog.state in _SILENT:
             return Deadline.ANSWER
         return Deadline.COMMAND if dialog.reading is None else Deadline.DATA
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -14,15 +16,19 @@ from relevo.hooks.contract import (
     AliasContext,
     Changes,
     Client,
+    Discard,
     InvalidVerdict,
     PostDataContext,
     Refuse,
+    Stage,
 )
+from relevo.hooks.contract.answers import MAX_TAGS
 from relevo.hooks.contract.json_form import (
+    TYPES,
     alias_exists_verdict,
     alias_resolve_verdict,
     encode_context,
-    post_data_verdict,
+    read_verdict,
     schemas,
 )
 
@@ -55,21 +61,35 @@ from relevo.hooks.contract.json_form import (
             },
             Accept(
                 Changes(
-                    "X: ü\r\n".encode(), ("Y",), (("Z", b"Z: 1\r\n"),), ("a@b",), ("c@d",), "",
-                    ("t 1",),
+                    "X: ü\r\n".encode(), ("Y",), (("Z", b"Z: 1\r\n"),), ("a@b",), ("c@d",),
+                    reverse_path="", tags=("t 1",),
                 )
             ),
             id="changes",
         ),
+        pytest.param(
+            {"verdict": "discard", "text": "spam"}, Discard("spam"), id="discard"
+        ),
+        pytest.param(
+            {"redirect": ["a@b"], "body": "one\ntwo"},
+            Accept(Changes(redirect=("a@b",), body=b"one\r\ntwo\r\n")),
+            id="redirect-and-body",
+        ),
+        pytest.param({"body": ""}, Accept(Changes(body=b"")), id="empty-body"),
+        pytest.param(
+            {"body_b64": base64.b64encode(b"\xff\r\n\r").decode()},
+            Accept(Changes(body=b"\xff\r\n\r\n")),
+            id="body-as-octets",
+        ),
     ],
 )  # fmt: skip
 def test_post_data_verdict(answer: dict[str, object], verdict: object) -> None:
-    assert post_data_verdict(json.dumps(answer).encode()) == verdict
+    assert read_verdict(Stage.POST_DATA, json.dumps(answer).encode()) == verdict
 
 
 @pytest.mark.parametrize("data", [b"", b" \n"])
 def test_no_answer_is_accept_and_no_alias(data: bytes) -> None:
-    assert post_data_verdict(data) == Accept()
+    assert read_verdict(Stage.POST_DATA, data) == Accept()
     assert alias_resolve_verdict(data) == ()
     assert alias_exists_verdict(data) is False
 
@@ -94,16 +114,80 @@ def test_no_answer_is_accept_and_no_alias(data: bytes) -> None:
 )
 def test_answer_that_the_contract_does_not_allow(answer: bytes) -> None:
     with pytest.raises(InvalidVerdict):
-        post_data_verdict(answer)
+        read_verdict(Stage.POST_DATA, answer)
 
 
 @given(st.binary(max_size=100))
 def test_any_octets_are_a_verdict_or_refused(data: bytes) -> None:
-    for read in (post_data_verdict, alias_resolve_verdict, alias_exists_verdict):
+    stages = set(Stage) - {Stage.ALIAS_EXISTS, Stage.ALIAS_RESOLVE}
+    readers: list[Callable[[bytes], object]] = [partial(read_verdict, stage) for stage in stages]
+    for read in (*readers, alias_resolve_verdict, alias_exists_verdict):
         try:
             read(data)
         except InvalidVerdict:
             continue
+
+
+@pytest.mark.parametrize(
+    ("stage", "answer", "verdict"),
+    [
+        (Stage.CONNECT, {"verdict": "tempfail"}, (421, "4.7.1")),
+        (Stage.CONNECT, {"verdict": "reject"}, (554, "5.7.1")),
+        (Stage.EHLO, {"verdict": "reject"}, (550, "5.7.1")),
+        (Stage.AUTH, {"verdict": "reject"}, (535, "5.7.1")),
+        (Stage.AUTH, {"verdict": "tempfail"}, (454, "4.7.1")),
+        (Stage.MAIL, {"verdict": "reject", "code": 553}, (553, "5.7.1")),
+        (Stage.RCPT, {"verdict": "tempfail", "enhanced": "4.2.0"}, (451, "4.2.0")),
+        (Stage.BEFORE_ATTEMPT, {"verdict": "tempfail"}, (451, "4.7.1")),
+        (Stage.ROUTE, {"verdict": "reject", "enhanced": "5.4.4"}, (554, "5.4.4")),
+    ],
+)  # fmt: skip
+def test_codes_of_a_refusal(
+    stage: Stage, answer: dict[str, object], verdict: tuple[int, str]
+) -> None:
+    refusal = read_verdict(stage, json.dumps(answer).encode())
+    assert isinstance(refusal, Refuse)
+    assert (refusal.code, refusal.enhanced) == verdict
+
+
+@pytest.mark.parametrize(
+    ("stage", "answer", "changes"),
+    [
+        (Stage.CONNECT, {"tags": ["a", "", "a"]}, Changes(tags=("a",))),
+        (Stage.MAIL, {"sender": "a@b"}, Changes(reverse_path="a@b")),
+        (Stage.RCPT, {"redirect": ["a@b", "c@d"]}, Changes(redirect=("a@b", "c@d"))),
+        (Stage.ROUTE, {"route": "via:h.test"}, Changes(route="via:h.test")),
+        (Stage.DELIVERED, {"tags": ["t"]}, Changes(tags=("t",))),
+    ],
+)  # fmt: skip
+def test_what_a_stage_may_change(stage: Stage, answer: dict[str, object], changes: Changes) -> None:
+    assert read_verdict(stage, json.dumps(answer).encode()) == Accept(changes)
+
+
+@pytest.mark.parametrize(
+    ("stage", "answer"),
+    [
+        (Stage.CONNECT, {"sender": "a@b"}),
+        (Stage.MAIL, {"redirect": ["a@b"]}),
+        (Stage.MAIL, {"verdict": "discard"}),
+        (Stage.RCPT, {"redirect": ["a\n@b"]}),
+        (Stage.RCPT, {"tags": ["t"] * (MAX_TAGS + 1)}),
+        (Stage.POST_DATA, {"body": "a", "body_b64": "YQ=="}),
+        (Stage.POST_DATA, {"body_b64": "?"}),
+        (Stage.ROUTE, {"route": "pipe"}),
+        (Stage.ROUTE, {"route": "mx:"}),
+        (Stage.BEFORE_ATTEMPT, {"route": "mx:a.test"}),
+        (Stage.FAILED, {"verdict": "reject"}),
+        (Stage.DSN, {"verdict": "reject"}),
+    ],
+)
+def test_what_a_stage_may_not_say(stage: Stage, answer: dict[str, object]) -> None:
+    with pytest.raises(InvalidVerdict):
+        read_verdict(stage, json.dumps(answer).encode())
+
+
+def test_a_notification_may_be_dropped() -> None:
+    assert read_verdict(Stage.DSN, b'{"verdict": "drop", "text": "known"}') == Discard("known")
 
 
 def test_alias_verdicts() -> None:
@@ -140,8 +224,8 @@ def test_hello_name_that_is_not_utf_8_stands_beside_in_base64() -> None:
     assert json.loads(encode_context(client))["hello_name"] == "h\ufffdo"
 
 
-def test_schemas_name_every_type() -> None:
-    assert {
-        "PostDataContext", "PostDataVerdict", "AliasContext", "AliasResolveVerdict",
-        "AliasExistsVerdict", "HeaderField", "Client", "Tls", "Recipient",
-    } == set(schemas())  # fmt: skip
+def test_schemas_name_the_types_of_every_stage() -> None:
+    assert set(TYPES) == set(Stage)
+    named = {each.__name__ for pair in TYPES.values() for each in pair}
+    parts = {"HeaderField", "Client", "Tls", "Recipient", "TriedRecipient"}
+    assert named | parts == set(schemas())

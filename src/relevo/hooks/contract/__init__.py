@@ -4,12 +4,20 @@ The JSON form of both, its schema and the reference page are made from these val
 runs anything.
 """
 
-from relevo.hooks.contract.contexts import AliasContext, Client, PostDataContext, Recipient, Tls
+from relevo.hooks.contract.contexts import (
+    AliasContext,
+    Client,
+    PostDataContext,
+    Recipient,
+    StageContext,
+    Tls,
+)
 from relevo.hooks.contract.stages import Stage
 from relevo.hooks.contract.verdicts import (
     NO_CHANGES,
     Accept,
     Changes,
+    Discard,
     InvalidVerdict,
     OnError,
     Refuse,
@@ -22,12 +30,14 @@ __all__ = [
     "AliasContext",
     "Changes",
     "Client",
+    "Discard",
     "InvalidVerdict",
     "OnError",
     "PostDataContext",
     "Recipient",
     "Refuse",
     "Stage",
+    "StageContext",
     "Tls",
     "Verdict",
 ]

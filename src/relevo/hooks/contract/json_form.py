@@ -6,72 +6,42 @@ misspelt answer is a failure of the hook that somebody sees, and never silently 
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from relevo.hooks.contract.contexts import AliasContext, PostDataContext
-from relevo.hooks.contract.verdicts import (
-    Accept,
-    Changes,
-    InvalidVerdict,
-    Refuse,
-    Verdict,
-    checked_fields,
-    clean_text,
-)
+from relevo.hooks.contract import answers, contexts
+from relevo.hooks.contract.stages import Stage
+from relevo.hooks.contract.verdicts import Accept, InvalidVerdict, Verdict
 
 encode_context = msgspec.json.Encoder().encode
-DEFAULT_TEXTS = {
-    4: "Temporary policy failure, try again later",
-    5: "Message rejected by policy",
+
+TYPES: dict[Stage, tuple[type, type]] = {
+    Stage.CONNECT: (contexts.ConnectContext, answers.SessionVerdict),
+    Stage.EHLO: (contexts.EhloContext, answers.SessionVerdict),
+    Stage.AUTH: (contexts.AuthContext, answers.SessionVerdict),
+    Stage.MAIL: (contexts.MailContext, answers.MailVerdict),
+    Stage.RCPT: (contexts.RcptContext, answers.RcptVerdict),
+    Stage.ALIAS_EXISTS: (contexts.AliasContext, answers.AliasExistsVerdict),
+    Stage.ALIAS_RESOLVE: (contexts.AliasContext, answers.AliasResolveVerdict),
+    Stage.POST_DATA: (contexts.PostDataContext, answers.PostDataVerdict),
+    Stage.ROUTE: (contexts.AttemptContext, answers.RouteVerdict),
+    Stage.BEFORE_ATTEMPT: (contexts.AttemptContext, answers.AttemptVerdict),
+    Stage.DELIVERED: (contexts.AttemptContext, answers.OutcomeVerdict),
+    Stage.DEFERRED: (contexts.AttemptContext, answers.OutcomeVerdict),
+    Stage.FAILED: (contexts.AttemptContext, answers.OutcomeVerdict),
+    Stage.DSN: (contexts.DsnContext, answers.DsnVerdict),
 }
+"""What a hook of a stage is told, and what it answers."""
 
-
-class HeaderField(msgspec.Struct, forbid_unknown_fields=True):
-    """A header field; the value is UTF-8 without line ends."""
-
-    name: str
-    value: str
-
-    def whole(self) -> bytes:
-        """The field with its CRLF. Raises InvalidVerdict."""
-        if not self.name or "\n" in self.name + self.value or "\r" in self.name + self.value:
-            raise InvalidVerdict(f"header field {self.name!r} is empty or has a line end")
-        return checked_fields(f"{self.name}: {self.value}".encode())
-
-
-class PostDataVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The answer at post-data; what is left out has the default shown."""
-
-    verdict: Literal["accept", "reject", "tempfail"] = "accept"
-    code: int = 0  # 0: 554 or 451
-    enhanced: str = ""  # "": 5.7.1 or 4.7.1
-    text: str = ""
-    add_headers: list[HeaderField] = []
-    remove_headers: list[str] = []
-    replace_headers: list[HeaderField] = []
-    add_recipients: list[str] = []
-    remove_recipients: list[str] = []
-    sender: str | None = None
-    tags: list[str] = []
-
-
-class AliasResolveVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The answer at alias-resolve: targets as an aliases file writes them, one an item."""
-
-    targets: list[str] = []
-
-
-class AliasExistsVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The answer at alias-exists."""
-
-    exists: bool = False
-
-
-_post_data = msgspec.json.Decoder(PostDataVerdict)
-_resolve = msgspec.json.Decoder(AliasResolveVerdict)
-_exists = msgspec.json.Decoder(AliasExistsVerdict)
+_ALIAS_STAGES = (Stage.ALIAS_EXISTS, Stage.ALIAS_RESOLVE)
+_decoders: dict[Stage, msgspec.json.Decoder[answers.StageVerdict]] = {
+    stage: msgspec.json.Decoder(verdict)
+    for stage, (_, verdict) in TYPES.items()
+    if stage not in _ALIAS_STAGES
+}
+_resolve = msgspec.json.Decoder(answers.AliasResolveVerdict)
+_exists = msgspec.json.Decoder(answers.AliasExistsVerdict)
 Answer = TypeVar("Answer")
 
 
@@ -82,18 +52,14 @@ def _decode(decoder: msgspec.json.Decoder[Answer], data: bytes) -> Answer:
         raise InvalidVerdict(f"not a verdict: {error}") from error
 
 
-def post_data_verdict(data: bytes) -> Verdict:
-    """The verdict that a hook wrote; nothing at all is accept. Raises InvalidVerdict."""
+def read_verdict(stage: Stage, data: bytes) -> Verdict:
+    """The verdict that a hook of any stage but the alias ones wrote; nothing at all is accept.
+
+    Raises InvalidVerdict.
+    """
     if not data.strip():
         return Accept()
-    answer = _decode(_post_data, data)
-    match answer.verdict:
-        case "accept":
-            return Accept(_changes(answer))
-        case "reject":
-            return _refusal(answer, 5)
-        case "tempfail":
-            return _refusal(answer, 4)
+    return _decode(_decoders[stage], data).value(stage)
 
 
 def alias_resolve_verdict(data: bytes) -> tuple[str, ...]:
@@ -110,38 +76,9 @@ def alias_exists_verdict(data: bytes) -> bool:
     return _decode(_exists, data).exists
 
 
-def _refusal(answer: PostDataVerdict, kind: int) -> Refuse:
-    code = answer.code or (554 if kind == 5 else 451)
-    if code // 100 != kind:
-        raise InvalidVerdict(f"code {code} does not go with {answer.verdict}")
-    text = clean_text(answer.text) or DEFAULT_TEXTS[kind]
-    return Refuse(code, answer.enhanced or f"{kind}.7.1", text)
-
-
-def _changes(answer: PostDataVerdict) -> Changes:
-    for text in (*answer.add_recipients, *answer.remove_recipients, answer.sender or ""):
-        if not text.isprintable():
-            raise InvalidVerdict(f"address {text!r} has a control character")
-    return Changes(
-        add=b"".join(field.whole() for field in answer.add_headers),
-        remove=tuple(answer.remove_headers),
-        replace=tuple((field.name, field.whole()) for field in answer.replace_headers),
-        add_recipients=tuple(answer.add_recipients),
-        remove_recipients=tuple(answer.remove_recipients),
-        reverse_path=answer.sender,
-        tags=tuple(clean_text(tag, 64) for tag in answer.tags),
-    )
-
-
 def schemas() -> dict[str, Any]:
     """JSON schema (2020-12) of every context and verdict, by name."""
-    types = (
-        PostDataContext,
-        PostDataVerdict,
-        AliasContext,
-        AliasResolveVerdict,
-        AliasExistsVerdict,
-    )
+    types = dict.fromkeys(each for pair in TYPES.values() for each in pair)
     _, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
     for schema in components.values():
         schema["description"] = " ".join(schema["description"].split())

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 import msgspec
 
-from relevo.hooks.contract.contexts import AliasContext, Client, PostDataContext, Recipient, Tls
-from relevo.hooks.contract.json_form import HeaderField, PostDataVerdict, schemas
+from relevo.hooks.contract.answers import MAX_TAGS
+from relevo.hooks.contract.examples import EXAMPLES
+from relevo.hooks.contract.json_form import schemas
+from relevo.hooks.contract.notes import NOTES
 from relevo.hooks.contract.stages import Stage
 from relevo.hooks.contract.verdicts import MAX_TEXT
+
+_WIDTH = 100
 
 _INTRODUCTION = """\
 # Hooks: the contract
@@ -26,9 +31,7 @@ try one: [how-to/hooks.md](../how-to/hooks.md). The keys of `[hooks]` and `[[hoo
 |---|---|
 """
 
-_RESERVED = """
-The names {names} are reserved for later releases.
-
+_RULES = """
 ## Which programs are called
 
 | where | contract | order |
@@ -37,15 +40,18 @@ The names {names} are reserved for later releases.
 | `hooks/<stage>.d/*` | v1 | then, by name; only names of letters, digits, `_`, `-` |
 | `[[hook]]` in `relevo.toml` | v2 | then, in the order of the file |
 
+Programs in `hooks/` are called only at {with_files}. A file of another stage's name is no hook.
+
 Files are looked up at every call: what is added, replaced or deleted counts for the next mail
 (that a stage has no hook at all is believed for 20 ms). A
 missing file, or a link to nothing, is no hook. A file that is there and cannot be run (no run bit,
 a folder, no interpreter, a script without `#!`, a link loop, writable by others where
 `hooks.writable_by_others` is `refuse`) is a hook that fails.
 
-At post-data the first verdict that is not accept ends the stage. Each hook sees the message as
-the ones before left it, and what the last one adds stands on top. At alias-resolve the targets of
-all hooks count; at alias-exists the first hook that knows the address is enough.
+The first verdict that is not accept ends a stage, and each hook is told what the ones before it
+changed. At post-data each sees the message as the ones before left it, and what the last one adds
+stands on top. At alias-resolve the targets of all hooks count; at alias-exists the first hook that
+knows the address is enough.
 
 ## Contract v1
 
@@ -120,34 +126,28 @@ a failure, and `on_error` of the declaration says what it means. Unknown names i
 allowed. Texts are UTF-8; octets of a client that are not have U+FFFD in their place and stand
 beside it in a member whose name ends in `_b64`.
 
-### Context at post-data
+### The parts of a verdict
 
-```json
-{context}
-```
+| name | meaning |
+|---|---|
+| `verdict` | `accept` if it is left out, `reject` (for good) or `tempfail` (for now) |
+| `code` | of the refusal, 5xx or 4xx; 421 closes the connection |
+| `enhanced` | its enhanced status code, of the class of `code`; `5.7.1` and `4.7.1` if left out |
+| `text` | one line of at most {max_text} octets |
+| `tags` | at most {max_tags} words for the hooks of later stages |
 
-### Verdict at post-data
+Codes, if they are left out: at connect 554 and 421, at auth 535 and 454, at post-data 554 and 451,
+at ehlo, mail and rcpt 550 and 451.
 
-```json
-{verdict}
-```
+**Tags** of connect, ehlo and auth hold for the connection, those of mail and rcpt for the
+transaction, those of post-data for the message. Each later stage is told all of them, the stages
+of delivery too, as they are stored with the message.
 
-`verdict` is `accept`, `reject` or `tempfail`. `code` (554, 451), `enhanced` (`5.7.1`, `4.7.1`) and
-`text` are those of the refusal. With `accept`, header fields are removed, then replaced (the first
-of the name; it is added if there is none), then added on top. `remove_recipients` are forward-paths
-or their targets; when none is left, the message is accepted and goes nowhere. `add_recipients` are
-resolved like any other. `sender` replaces the reverse-path, `""` by the null one. All of it happens
-together with the message being queued, exactly once, or not at all.
+**The why record.** Each call is a row of the message's history with hook, version, verdict, change,
+reason, standard error and time; `relevo trace` shows it. Rows of the stages before there is a
+message commit with each message of the connection. A refusal is recorded with its rows.
 
-### Context and verdict at alias-resolve and alias-exists
-
-```json
-{alias_context}
-```
-
-Verdict: `{{"targets": ["a@example.org", "b"]}}`, each an address as in an aliases file; or
-`{{"exists": true}}`.
-
+{stages}
 ## What every hook gets, and cannot do
 
 - It runs in a session of its own, with the descriptors above and no other, as the server's user or
@@ -170,44 +170,30 @@ Verdict: `{{"targets": ["a@example.org", "b"]}}`, each an address as in an alias
 
 def reference_page() -> str:
     """The whole page."""
-    rows = "".join(f"| `{stage.value}` | {stage.meaning} |\n" for stage in Stage if stage.is_run)
-    reserved = ", ".join(f"`{stage.value}`" for stage in Stage if not stage.is_run)
-    body = _RESERVED.format(
-        names=reserved,
+    rows = "".join(f"| `{stage.value}` | {stage.meaning} |\n" for stage in Stage)
+    body = _RULES.format(
+        with_files=", ".join(f"`{stage.value}`" for stage in Stage if stage.has_files),
         max_text=MAX_TEXT,
-        context=_shown(_example_context()),
-        verdict=_shown(_example_verdict()),
-        alias_context=_shown(
-            AliasContext(stage=Stage.ALIAS_RESOLVE.value, address="info@example.org")
-        ),
+        max_tags=MAX_TAGS,
+        stages="\n".join(map(_stage, Stage)).rstrip(),
         schema=json.dumps(schemas(), indent=1, ensure_ascii=False),
     )
     return _INTRODUCTION + rows + body
 
 
-def _example_context() -> PostDataContext:
-    return PostDataContext(
-        message_id="1m87q8pm1861mpmt1csg",
-        client=Client("192.0.2.7", 40123, "mail.example.net"),
-        tls=Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384"),
-        reverse_path="ann@example.net",
-        forward_paths=("info@example.org",),
-        recipients=(Recipient("joe@example.org", "mail", "info@example.org"),),
-        spf_result="pass",
-        size=2048,
+def _stage(stage: Stage) -> str:
+    """The section of a stage: what its hooks are told and answer."""
+    context, verdict = EXAMPLES[stage]
+    parts = (
+        f"### At {stage.value}",
+        textwrap.fill(stage.meaning, _WIDTH),
+        "Context:",
+        f"```json\n{_shown(context)}\n```",
+        "Verdict:",
+        f"```json\n{_shown(verdict)}\n```",
+        textwrap.fill(NOTES[stage], _WIDTH),
     )
-
-
-def _example_verdict() -> PostDataVerdict:
-    return PostDataVerdict(
-        add_headers=[HeaderField("X-Spam-Score", "1.2")],
-        remove_headers=["X-Spam-Flag"],
-        replace_headers=[HeaderField("Subject", "[list] hello")],
-        add_recipients=["archive@example.org"],
-        remove_recipients=["joe@example.org"],
-        sender="list-bounces@example.org",
-        tags=["list"],
-    )
+    return "\n\n".join(parts) + "\n"
 
 
 def _shown(value: object) -> str:

@@ -24,17 +24,30 @@ class Stage(Enum):
     DSN = "dsn"
 
     @property
-    def is_run(self) -> bool:
-        """Whether this release asks hooks here; the other names are reserved."""
-        return self in _MEANINGS
+    def has_files(self) -> bool:
+        """Whether programs in `hooks/` are asked here (contract v1), not only declared ones."""
+        return self in _WITH_FILES
 
     @property
     def meaning(self) -> str:
-        """When hooks are asked, for the reference page; "" for a reserved name."""
-        return _MEANINGS.get(self, "")
+        """When hooks are asked, for the reference page."""
+        return _MEANINGS[self]
 
+
+_WITH_FILES = frozenset({Stage.ALIAS_EXISTS, Stage.ALIAS_RESOLVE, Stage.POST_DATA})
 
 _MEANINGS = {
+    Stage.CONNECT: (
+        "A client has connected and is within the limits, before it is greeted (behind the "
+        "handshake where TLS comes first), and again when XCLIENT names another client."
+    ),
+    Stage.EHLO: "At EHLO or HELO, before it is answered.",
+    Stage.AUTH: "When name and password were found right, before the login counts.",
+    Stage.MAIL: "At MAIL, when our own checks (SPF, security level, room) accept the sender.",
+    Stage.RCPT: (
+        "At RCPT, when our own checks accept the recipient. A recipient that they refuse is never "
+        "shown, so no hook can open a relay."
+    ),
     Stage.ALIAS_EXISTS: (
         "At RCPT, when neither the aliases files nor the users know the address: whether mail for "
         "it is taken. Asked with the address without suffix and drop characters."
@@ -48,4 +61,13 @@ _MEANINGS = {
         "Once a message, after the whole of it has arrived, its recipients were resolved and our "
         "trace fields stand on top of it, before it is queued and answered."
     ),
+    Stage.ROUTE: (
+        "Before each attempt of a unit (the recipients of a message that share a route): by which "
+        "route this attempt goes."
+    ),
+    Stage.BEFORE_ATTEMPT: "Before each attempt, when its route is known: whether it is made.",
+    Stage.DELIVERED: "After an attempt is committed, with the recipients that were delivered to.",
+    Stage.DEFERRED: "After an attempt is committed, with the recipients that are tried again.",
+    Stage.FAILED: "After an attempt is committed, with the recipients that were given up.",
+    Stage.DSN: "When a delivery status notification was made, before it is queued.",
 }

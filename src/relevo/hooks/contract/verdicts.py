@@ -1,4 +1,4 @@
-"""What a hook answers: accept, perhaps with changes, or refuse with a reply."""
+"""What a hook answers: accept, perhaps with changes, refuse with a reply, or discard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from enum import Enum
 
 MAX_TEXT = 400
 """Octets of a refusal's text, so that the reply line stays within 512 (RFC 5321 §4.5.3.1.5)."""
+
+DEFAULT_TEXTS = {
+    4: "Temporary policy failure, try again later",
+    5: "Message rejected by policy",
+}
 
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
 _FIELD_NAME = re.compile(rb"[!-9;-~]+")
@@ -38,7 +43,10 @@ class Changes:
     replace: tuple[tuple[str, bytes], ...] = ()  # name, field: in the place of the first such one
     add_recipients: tuple[str, ...] = ()
     remove_recipients: tuple[str, ...] = ()
+    redirect: tuple[str, ...] = ()  # in the place of all recipients, or of the one asked about
     reverse_path: str | None = None  # "" is the null reverse-path
+    body: bytes | None = None  # CRLF line ends; what follows the header and its blank line
+    route: str = ""  # of this attempt
     tags: tuple[str, ...] = ()
 
     @property
@@ -59,6 +67,12 @@ class Changes:
             parts.append(f"adds recipients {', '.join(self.add_recipients)}")
         if self.remove_recipients:
             parts.append(f"removes recipients {', '.join(self.remove_recipients)}")
+        if self.redirect:
+            parts.append(f"redirects to {', '.join(self.redirect)}")
+        if self.route:
+            parts.append(f"route {self.route}")
+        if self.body is not None:
+            parts.append(f"a body of {len(self.body)} octets")
         if self.reverse_path is not None:
             parts.append(f"reverse-path <{self.reverse_path}>")
         if self.tags:
@@ -102,7 +116,14 @@ class Refuse:
         return self.code >= 500
 
 
-Verdict = Accept | Refuse
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Accept what the client or the queue asks for, and let nothing come of it."""
+
+    text: str = ""  # why, for the why record
+
+
+Verdict = Accept | Refuse | Discard
 
 
 def field_names(fields: bytes) -> list[bytes]:
