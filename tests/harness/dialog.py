@@ -43,8 +43,12 @@ class Dialog:
         tls: bool = False,
         server_name: str | None = None,
         timeout_s: float = 15.0,
+        source: str = "",
     ) -> None:
-        self._socket: socket.socket = socket.create_connection(address, timeout=timeout_s)
+        """`source`: the address to connect from; "": the system chooses."""
+        self._socket: socket.socket = socket.create_connection(
+            address, timeout=timeout_s, source_address=(source, 0) if source else None
+        )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
         self.transcript: list[bytes] = []

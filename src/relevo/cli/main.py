@@ -22,6 +22,7 @@ COMMANDS = {
     "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry or drop them."),
     "trace": ("relevo.cli.trace", "trace", "What happened to a message or an address."),
     "status": ("relevo.cli.status", "status", "What the running server is doing."),
+    "penalty": ("relevo.cli.penalty", "penalty", "Sources that are slowed down or refused."),
     "backup": ("relevo.cli.backup", "backup", "Copy queue and history, while the server runs."),
     "import": ("relevo.cli.import_from", "import_from", "Take over what another server left."),
     "chasquid-util": (
@@ -30,6 +31,7 @@ COMMANDS = {
         "What chasquid-util does, with its arguments and answers.",
     ),
     "reload": ("relevo.cli.reload", "reload", "Let the running server re-read its files."),
+    "restart": ("relevo.cli.restart", "restart", "Restart the server; no connection is refused."),
 }
 
 

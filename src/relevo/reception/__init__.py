@@ -1,7 +1,9 @@
 """The asyncio side of a server connection: TLS, deadlines, limits, and what a session is told."""
 
 from relevo.reception.admission import Admission, ConnectionLimits, ConnectionTable, Gate
+from relevo.reception.conduct import Penalties
 from relevo.reception.connection import SmtpConnection
+from relevo.reception.penalty_table import PenaltyTable
 from relevo.reception.services import Mode, Services
 
 __all__ = [
@@ -10,6 +12,8 @@ __all__ = [
     "ConnectionTable",
     "Gate",
     "Mode",
+    "Penalties",
+    "PenaltyTable",
     "Services",
     "SmtpConnection",
 ]

@@ -57,6 +57,7 @@ LOOPS = Answer(554, "5.4.6", "The message has passed through too many servers: i
 LOGGED_IN = Answer(235, "2.7.0", "Logged in")
 WRONG_CREDENTIALS = Answer(535, "5.7.8", "User name or password is not right")
 LOGIN_MALFORMED = Answer(501, "5.5.2", "The AUTH response cannot be read")
+MECHANISM_GONE = Answer(504, "5.5.4", "This way of logging in is not offered any more")
 LOGIN_UNAVAILABLE = Answer(454, "4.7.0", "Logging in is not possible now, try again later")
 GO_TLS = Answer(220, "2.0.0", "Ready to start TLS")
 HELLO_OK = Answer(250, "", "")

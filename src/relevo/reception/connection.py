@@ -285,7 +285,7 @@ class SmtpConnection(asyncio.Protocol):
             return
         self._flush()
         if self._services.is_draining:
-            self.drain()
+            self.drain(self._loop.time())
         if self._has_eof:
             self._take_eof()
         self._regulate_reading()
@@ -463,13 +463,13 @@ class SmtpConnection(asyncio.Protocol):
         if word is not None:
             self._end(word)
 
-    def drain(self) -> None:
+    def drain(self, now: float) -> None:
         """The server stops, and asks again and again: after the transaction that is open, or the
         one that a client who is just speaking may still begin, or once it is silent, it is over.
         """
         if self._task is not None or self._is_ending:
             return
-        is_silent = self._loop.time() - self._clocks.read >= LAST_WORDS
+        is_silent = now - self._clocks.read >= LAST_WORDS
         if self._dialogue.has_transaction:
             self._is_last = True
         elif self._peer.is_header_awaited and is_silent:

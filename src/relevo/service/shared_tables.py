@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relevo.hooks.statistics import HookStatistics
-from relevo.reception import ConnectionTable
+from relevo.reception import ConnectionTable, PenaltyTable
 from relevo.service.counters import Counters
 from relevo.service.heartbeat import Heartbeats
 
@@ -16,3 +16,4 @@ class SharedTables:
         self.counters = Counters(workers)
         self.hook_statistics = HookStatistics(workers)
         self.heartbeats = Heartbeats(workers)
+        self.penalties = PenaltyTable(workers)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from relevo.reception import Mode
+from relevo.reception.connection import LAST_WORDS
 from unit.reception.conftest import Place, Running, settle
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def test_a_message_that_trickles_in_ends_with_421(place: Place, running: Running
         client.heard()
         now = asyncio.get_running_loop().time()
         for seconds in range(60, 700, 60):
-            client.connection._since_read = now + seconds
+            client.connection._clocks.read = now + seconds
             client.connection.check_deadlines(now + seconds + 1)
         assert "421 4.4.2" in client.heard()
 
@@ -155,8 +156,11 @@ def test_a_draining_server_ends_idle_sessions_and_lets_transactions_end(
         idle.heard()
         busy.heard()
         services.is_draining = True
-        idle.connection.drain()
-        busy.connection.drain()
+        now = asyncio.get_running_loop().time()
+        idle.connection.drain(now)
+        assert not idle.transport.is_closed, "its client may be about to say something"
+        idle.connection.drain(now + LAST_WORDS)
+        busy.connection.drain(now + LAST_WORDS)
         assert idle.heard().startswith("421 4.3.2")
         assert idle.transport.is_closed
         assert not busy.transport.is_closed
@@ -164,6 +168,23 @@ def test_a_draining_server_ends_idle_sessions_and_lets_transactions_end(
         assert "250 2.0.0 Accepted" in output
         assert output.splitlines()[-1].startswith("421 4.3.2")
         assert busy.transport.is_closed
+
+    running(run())
+
+
+def test_a_client_of_a_draining_server_who_has_just_come_has_one_transaction(
+    place: Place, running: Running
+) -> None:
+    async def run() -> None:
+        services = place.services()
+        client = place.connect(services=services)
+        services.is_draining = True
+        client.say(HELLO)
+        client.say(TO_USER)
+        assert "421" not in client.heard()
+        output = await client.say_and_wait("DATA\r\nA: b\r\n\r\nx\r\n.\r\n")
+        assert "250 2.0.0 Accepted" in output
+        assert output.splitlines()[-1].startswith("421 4.3.2")
 
     running(run())
 

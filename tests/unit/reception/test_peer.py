@@ -6,6 +6,7 @@ import pytest
 
 from relevo.reception import ConnectionLimits, ConnectionTable, Gate
 from relevo.reception.admission import Admission, source_key
+from relevo.reception.conduct import Conduct, Penalties
 from relevo.reception.peer import NoClientNamed, Peer
 
 PROXY = "192.0.2.7"
@@ -25,7 +26,7 @@ def gate(table: ConnectionTable) -> Gate:
 
 @pytest.fixture
 def peer(gate: Gate) -> Peer:
-    made = Peer(gate)
+    made = Peer(gate, Conduct(Penalties(), is_for_users=False))
     made.move_to(PROXY, 4711)
     return made
 
@@ -63,7 +64,7 @@ def test_xclient_moves_the_count_to_the_client(
     assert counts(table) == (1, 0, 1)
     assert peer.become(None, 5) is Admission.ADMITTED
     assert peer.name == f"{CLIENT}:5"
-    second = Peer(gate)
+    second = Peer(gate, Conduct(Penalties(), is_for_users=False))
     second.move_to(PROXY, 1)
     second.enter()
     assert second.become(CLIENT, 6) is Admission.TOO_MANY_FROM_SOURCE

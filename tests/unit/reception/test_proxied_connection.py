@@ -10,6 +10,7 @@ import pytest
 
 from relevo.journal import Rejected
 from relevo.reception import Mode
+from relevo.reception.connection import LAST_WORDS
 from unit.reception.conftest import Client, Place, Running
 
 HEADER = "PROXY TCP4 198.51.100.9 192.0.2.1 1111 25\r\n"
@@ -130,7 +131,7 @@ def test_a_header_that_does_not_come_is_not_waited_for(behind: Place, running: R
 def test_a_stop_does_not_wait_for_a_header(behind: Place, running: Running) -> None:
     async def run() -> None:
         client = behind.connect()
-        client.connection.drain()
+        client.connection.drain(asyncio.get_running_loop().time() + LAST_WORDS)
         assert client.transport.is_closed
         assert client.heard() == ""
 
