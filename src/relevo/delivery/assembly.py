@@ -14,8 +14,8 @@ from relevo.delivery.mailbox_pattern import InvalidPattern, parse_pattern
 from relevo.delivery.maildir import MaildirAgent
 from relevo.delivery.mda import MdaAgent
 from relevo.delivery.pipe import PipeAgent
-from relevo.delivery.remote import DeferringAgent
-from relevo.delivery.routing import LOCAL, MX, PIPE, VIA
+from relevo.delivery.routing import LOCAL, PIPE
+from relevo.queue.schedule import RetrySteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,28 +28,40 @@ if TYPE_CHECKING:
     from relevo.queue.store import Store
 
 
+def no_remote_agents(_config: Config) -> Mapping[str, Agent]:
+    """Mail to other servers waits."""
+    return {}
+
+
 def make_dispatcher(
     config: Config,
     *,
     store: Store,
     directory: Callable[[], Directory],
     journal: Callable[[Event], None],
+    remote: Callable[[Config], Mapping[str, Agent]] = no_remote_agents,
     clock: Callable[[], float] = time.time,
 ) -> Dispatcher:
     """The dispatcher of a worker. Raises InvalidPattern.
 
     `directory` gives the current picture at each call; `journal` gets each event after it has been
-    committed (the mail log). Nothing is opened or started before the first delivery.
+    committed (the mail log); `remote` makes the agents for other servers, by kind of route.
+    Nothing is opened or started before the first delivery.
     """
-    maker = _PolicyMaker(directory)
+    maker = _PolicyMaker(directory, remote)
     return Dispatcher(store, maker.make(config), remake=maker.make, journal=journal, clock=clock)
 
 
 class _PolicyMaker:
     """Makes the policy of a configuration; agents whose part of it is unchanged are kept."""
 
-    def __init__(self, directory: Callable[[], Directory]) -> None:
+    def __init__(
+        self,
+        directory: Callable[[], Directory],
+        remote: Callable[[Config], Mapping[str, Agent]] = no_remote_agents,
+    ) -> None:
         self._directory = directory
+        self._remote = remote
         self._made_from: object = None
         self._agents: Mapping[str, Agent] = {}
 
@@ -65,7 +77,13 @@ class _PolicyMaker:
             postmaster=lambda: self._directory().postmaster(),
             is_local_smtp=config.delivery.local.startswith("lmtp:"),
         )
-        return Policy(self._agents, around, config.queue.give_up_after.total_seconds())
+        agents = {**self._agents, **self._remote(config)}
+        return Policy(
+            agents,
+            around,
+            config.queue.give_up_after.total_seconds(),
+            RetrySteps.parse(config.queue.retry).next_try,
+        )
 
     def _make_agents(self, config: Config) -> Mapping[str, Agent]:
         delivery = config.delivery
@@ -74,13 +92,7 @@ class _PolicyMaker:
             timeout_s=delivery.command_timeout.total_seconds(),
             limit=delivery.max_commands,
         )
-        remote = DeferringAgent()
-        return {
-            LOCAL: self._make_local(config, runner),
-            PIPE: PipeAgent(runner),
-            MX: remote,
-            VIA: remote,
-        }
+        return {LOCAL: self._make_local(config, runner), PIPE: PipeAgent(runner)}
 
     def _make_local(self, config: Config, runner: CommandRunner) -> Agent:
         delivery = config.delivery

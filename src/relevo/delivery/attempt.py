@@ -54,6 +54,8 @@ class Result:
     outcome: Outcome
     status: str  # enhanced status code
     detail: str = ""
+    peer: str = ""  # the server that decided
+    tls: str = ""  # how the connection to it was protected
 
 
 DELIVERED = Result(Outcome.DELIVERED, "2.0.0")

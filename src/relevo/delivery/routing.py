@@ -27,6 +27,8 @@ LOCAL = "local"
 PIPE = "pipe"
 MX = "mx"
 VIA = "via"
+SMARTHOST = "smarthost"
+LMTP = "lmtp"
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,8 @@ def settle(
                 route=label,
                 detail=detail,
                 seconds=seconds,
+                peer=result.peer,
+                tls=result.tls,
             )
         )
     return Settlement(tuple(recipients), tuple(tried), tuple(events))

@@ -81,6 +81,8 @@ class Attempted:
     route: str  # "maildir", "mda", "pipe", "mx:example.org" …
     detail: str = ""  # the error, or what the next hop said
     seconds: float = 0.0
+    peer: str = ""  # the server that decided: name, address and port
+    tls: str = ""  # how the connection to it was protected: "TLS-1.3 CIPHER webpki"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,3 +4,8 @@ Stands above `delivery`, whose dispatcher hands units over, and below `reception
 connection that is protected as `tls_policy` wants it; what MTA-STS, DANE and the levels of former
 connections demand of a host is one value, `HostTls`.
 """
+
+from relevo.outbound.assembly import RemoteAgents, RemoteSurroundings, listening_at
+from relevo.outbound.tls_contexts import TlsContexts
+
+__all__ = ["RemoteAgents", "RemoteSurroundings", "TlsContexts", "listening_at"]

@@ -1,4 +1,4 @@
-"""When to try again, and when to stop: chasquid's schedule, as pure functions.
+"""When to try again, and when to stop, as pure functions; the defaults are chasquid's.
 
 The wait depends on the age of the message, not on the number of attempts: after the first minutes
 of quick tries a message is tried about three times an hour until it is given up. A random minute
@@ -7,29 +7,55 @@ on top spreads messages that failed together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from random import random
+from typing import Self
 
-_MINUTE = 60.0
+from relevo.config.units import parse_duration
+
 _SPREAD = 60.0
-# (age below which it holds, wait), seconds
-_STEPS = ((1 * _MINUTE, 1 * _MINUTE), (5 * _MINUTE, 5 * _MINUTE), (10 * _MINUTE, 10 * _MINUTE))
-_LONGEST = 20 * _MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySteps:
+    """Waits in seconds, growing: the first that is longer than the message's age holds, the last
+    for all that is older.
+    """
+
+    waits: tuple[float, ...] = (60.0, 300.0, 600.0, 1200.0)
+
+    @classmethod
+    def parse(cls, texts: Sequence[str]) -> Self:
+        """From durations as the configuration has them. Raises ValueError."""
+        return cls(tuple(parse_duration(text).total_seconds() for text in texts))
+
+    def delay(self, age: float, *, spread: float | None = None) -> float:
+        """Seconds until the next try of a message that is `age` seconds old.
+
+        `spread` in [0, 1) places the wait within the random minute; drawn if not given.
+        """
+        share = random() if spread is None else spread
+        wait = next((wait for wait in self.waits if age < wait), self.waits[-1])
+        return wait + share * _SPREAD
+
+    def next_try(self, created: float, now: float, *, spread: float | None = None) -> float:
+        """The next try of a message created at `created` whose attempt ended `now`."""
+        return now + self.delay(now - created, spread=spread)
+
+
+DEFAULT_STEPS = RetrySteps()
 
 
 def retry_delay(age: float, *, spread: float | None = None) -> float:
-    """Seconds until the next try of a message that is `age` seconds old.
-
-    `spread` in [0, 1) places the wait within the random minute; drawn if not given.
-    """
-    share = random() if spread is None else spread
-    wait = next((wait for below, wait in _STEPS if age < below), _LONGEST)
-    return wait + share * _SPREAD
+    """Seconds until the next try by the default steps."""
+    return DEFAULT_STEPS.delay(age, spread=spread)
 
 
 def next_try(created: float, now: float, *, spread: float | None = None) -> float:
-    """The time of the next try, for a message created at `created` whose attempt ended `now`."""
-    return now + retry_delay(now - created, spread=spread)
+    """The time of the next try by the default steps."""
+    return DEFAULT_STEPS.next_try(created, now, spread=spread)
 
 
 def is_given_up(created: float, now: float, give_up_after: timedelta) -> bool:

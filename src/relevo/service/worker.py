@@ -341,7 +341,7 @@ class Worker:
         end = loop.time() + self._config.server.grace.total_seconds()
         while self._connections and loop.time() < end:  # once, at the end
             for connection in list(self._connections):
-                connection.drain()
+                connection.drain(loop.time())
             await asyncio.sleep(_DRAIN_INTERVAL)
         for connection in list(self._connections):
             connection.abort()

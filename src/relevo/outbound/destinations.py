@@ -1,0 +1,186 @@
+"""What is remembered of next hops: how many connections each takes, which are open, who rests.
+
+A next hop starts with a few deliveries at once and gets more with each success, up to its limit.
+A refusal that means "slower" (421, 4.7.x, a refused connection) halves them. Where nothing can be
+reached any more it rests, first for seconds, then longer and longer; while it rests its units are
+deferred without a connection, at a bounded rate, and then one unit tries for all.
+
+Times are those of the loop (seconds that never run backwards), passed in. Bounded in number: of
+those that rest and have nothing open the one used longest ago is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from random import random
+from typing import TYPE_CHECKING
+
+from relevo.delivery.pace import Pace
+
+if TYPE_CHECKING:
+    from relevo.delivery.peer_link import PeerLink
+
+FIRST_WIDTH = 5
+FAILURES_TO_REST = 3  # in a row, without a success between them
+MAX_HOPS = 10_000
+DEFERRED_AT_ONCE = 50  # units of a resting next hop that are leased only to be deferred
+DEFERRED_EVERY_S = 1.0
+_SPREAD = 0.2  # of a rest, at random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HopLimits:
+    """What the configuration allows a next hop, in this worker."""
+
+    width: int = 20  # connections at once
+    per_minute: float = 0.0  # transactions; 0: no limit
+    reuse: int = 100  # transactions of a connection
+    idle_s: float = 5.0
+    age_s: float = 300.0
+    first_rest_s: float = 30.0
+    longest_rest_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class IdleLink:
+    """A connection that waits for work. `host` is the one it leads to."""
+
+    link: PeerLink
+    host: str
+    shown: str  # host and address, for texts
+    until: float
+
+
+@dataclass(slots=True)
+class NextHop:
+    """The state of one next hop."""
+
+    limits: HopLimits
+    width: float = 0.0
+    failures: int = 0  # in a row
+    rests: int = 0  # in a row
+    rest_until: float = 0.0
+    trouble: str = ""  # the last failure, public
+    idle: deque[IdleLink] = field(default_factory=deque)
+    _next_turn: float = 0.0
+    _next_deferral: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.width = float(min(FIRST_WIDTH, self.limits.width))
+
+    def is_resting(self, now: float) -> bool:
+        return now < self.rest_until
+
+    def pace(self, now: float) -> Pace:
+        """How many deliveries may run, and how many units may be held for them."""
+        if self.is_resting(now):
+            opens_at = min(self.rest_until, max(now, self._next_deferral))
+            room = DEFERRED_AT_ONCE if now >= self._next_deferral else 0
+            return Pace(width=1, room=room, opens_at=opens_at)
+        width = 1 if self.rests else max(1, int(self.width))
+        return Pace(width=width, room=2 * width, opens_at=now)
+
+    def deferred(self, now: float) -> None:
+        """Units are being deferred: no others are leased for a while."""
+        if now >= self._next_deferral:
+            self._next_deferral = now + DEFERRED_EVERY_S
+
+    def succeeded(self) -> None:
+        """A transaction came to its end, whatever the server thinks of the message."""
+        if self.rests:
+            self.width = float(min(FIRST_WIDTH, self.limits.width))
+        self.failures = self.rests = 0
+        self.rest_until = 0.0
+        self.width = min(float(self.limits.width), self.width + 1.0)
+
+    def was_slowed(self) -> None:
+        """The server wants less from us."""
+        self.width = max(1.0, self.width / 2)
+
+    def failed(self, now: float, trouble: str) -> None:
+        """None of its hosts could be used."""
+        self.trouble = trouble
+        self.failures += 1
+        self.was_slowed()
+        if self.is_resting(now) or (not self.rests and self.failures < FAILURES_TO_REST):
+            return
+        rest = min(self.limits.longest_rest_s, self.limits.first_rest_s * 2**self.rests)
+        self.rests = min(self.rests + 1, 30)
+        self.rest_until = now + rest * (1 + _SPREAD * random())
+        self._next_deferral = 0.0
+
+    def turn(self, now: float) -> float:
+        """Take a place in the rate of transactions; how many seconds away it is."""
+        if not self.limits.per_minute:
+            return 0.0
+        place = max(now, self._next_turn)
+        self._next_turn = place + 60.0 / self.limits.per_minute
+        return place - now
+
+    # connections
+
+    def take_idle(self, now: float) -> IdleLink | None:
+        """The connection used last, if it can still be used."""
+        while self.idle:
+            kept = self.idle.pop()
+            if kept.link.is_usable and now < kept.until:
+                return kept
+            kept.link.close()
+        return None
+
+    def keep(self, link: PeerLink, host: str, shown: str, now: float) -> None:
+        """Keep a connection for the next unit, unless it is worn out."""
+        limits = self.limits
+        is_worn = link.transactions >= limits.reuse or link.age_s >= limits.age_s
+        if is_worn or not link.is_usable or not limits.idle_s:
+            link.close()
+            return
+        self.idle.append(IdleLink(link, host, shown, now + limits.idle_s))
+
+    def close_idle(self, now: float | None = None) -> None:
+        """Close what waited too long; without a time, all."""
+        while self.idle and (now is None or now >= self.idle[0].until):
+            self.idle.popleft().link.close()
+
+
+class NextHops:
+    """All next hops of a worker, by name."""
+
+    def __init__(self, limits: HopLimits) -> None:
+        self.limits = limits
+        self._hops: OrderedDict[str, NextHop] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._hops)
+
+    def get(self, name: str) -> NextHop:
+        """The next hop of a name, a fresh one where nothing is known."""
+        hop = self._hops.get(name)
+        if hop is None:
+            hop = self._hops[name] = NextHop(self.limits)
+            if len(self._hops) > MAX_HOPS:
+                _, oldest = self._hops.popitem(last=False)
+                oldest.close_idle()
+        else:
+            self._hops.move_to_end(name)
+        return hop
+
+    def pace(self, name: str, now: float) -> Pace:
+        """As of the next hop; asking does not count as use."""
+        hop = self._hops.get(name)
+        return NextHop(self.limits).pace(now) if hop is None else hop.pace(now)
+
+    def sweep(self, now: float) -> bool:
+        """Close connections that waited too long; are some left?"""
+        is_left = False
+        for hop in self._hops.values():
+            if hop.idle:
+                hop.close_idle(now)
+                is_left = is_left or bool(hop.idle)
+        return is_left
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        for hop in self._hops.values():
+            hop.close_idle()
