@@ -282,7 +282,9 @@ class Dispatcher:
         began = self._clock()
         results = await agent.attempt(attempt)
         now = self._clock()
-        is_too_old = now - unit.created >= policy.give_up_after_s
+        # Its age when the try was due: what made the try late, a server that was down or a clock
+        # that was set forward, is to cost nobody the last one.
+        is_too_old = min(now, unit.due) - unit.created >= policy.give_up_after_s
         settlement = self._settled(agent, attempt, results, (began, now), is_too_old=is_too_old)
         notification = None
         if any(map(bounce.is_of_interest, settlement.tried)):

@@ -16,10 +16,10 @@ from typing import Any
 
 import apsw
 
-from relevo.queue.content import ContentDamaged
+from relevo.queue.content import ContentUnreadable
 from relevo.queue.database import QueuePaths, Transaction, Turn
 from relevo.queue.disk import Disk
-from relevo.queue.generations import OWN_FILE, SEGMENT, Generation, SpoolName
+from relevo.queue.generations import OWN_FILE, SEGMENT, Generation, SpoolName, is_live
 from relevo.queue.leases import content_of
 from relevo.queue.own_files import write_own_file
 from relevo.queue.records import (
@@ -55,21 +55,45 @@ def compact(
     disk: Disk,
     *,
     now: float,
+    doubtful: list[str],
 ) -> int:
     """Move what lives in mostly dead segments, a bounded amount; returns how many messages.
 
-    Raises apsw.Error, OSError. A damaged record stays where it is.
+    Raises apsw.Error, OSError; the copy that was being made is in `doubtful` then, and goes at the
+    beginning of a later round. A damaged record stays where it is.
     """
+    _remove_doubtful(paths, connection, turn, disk, doubtful)
     moved, octets = 0, 0
     for (file,) in connection.execute(_SPARSE, (_MOST_MESSAGES,)).fetchall():
         living = _living(paths, connection, str(file), now)
         for identity, start, size in living:
             if moved == _MOST_MESSAGES or octets >= _MOST_OCTETS:
                 return moved
-            if _move(paths, connection, turn, generation, disk, (identity, str(file), start, size)):
+            name = generation.new_name(OWN_FILE)
+            doubtful.append(str(name))
+            if _move(paths, connection, turn, name, disk, (identity, str(file), start, size)):
                 moved += 1
                 octets += size
+            doubtful.pop()
     return moved
+
+
+def _remove_doubtful(
+    paths: QueuePaths, connection: apsw.Connection, turn: Turn, disk: Disk, names: list[str]
+) -> None:
+    """Remove copies whose commit failed, if no row points there.
+
+    Not before another commit: what stands in the WAL of one that failed could come back with the
+    next recovery, and would point to a file that is gone.
+    """
+    if not names:
+        return
+    with turn, Transaction(connection):
+        connection.execute("UPDATE counter SET messages = messages")
+    while names:
+        if not is_live(connection, names[-1]):
+            disk.unlink(paths.spool / names[-1])
+        names.pop()
 
 
 def _living(
@@ -93,19 +117,18 @@ def _move(
     paths: QueuePaths,
     connection: apsw.Connection,
     turn: Turn,
-    generation: Generation,
+    name: SpoolName,
     disk: Disk,
     place: tuple[str, str, int, int],
 ) -> bool:
     """Copy one record and point its row there; False when it is damaged or in use."""
     identity, file, start, size = place
-    name = generation.new_name(OWN_FILE)
     path = paths.spool / str(name)
     try:
         metadata = encode(_metadata(paths, file, start))
         content = content_of(None, file, start, size, paths.spool)
         write_own_file(path, name.number, content.chunks(), metadata, disk)
-    except (RecordDamaged, ContentDamaged):
+    except (RecordDamaged, ContentUnreadable):
         return False
     disk.sync_directory(paths.spool)
     with turn, Transaction(connection):

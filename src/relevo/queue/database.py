@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Self
 
 import apsw
 
+from relevo.queue.clock import count_from_now
 from relevo.queue.disk import Disk
 from relevo.queue.generations import SpoolName
 
@@ -31,6 +34,8 @@ _PAGE_SIZE = 4096
 _CACHE_KIB = 16 * 1024
 _BUSY_MS = 10_000  # never waited for in normal work: turns are taken by flock
 _CHECKED = ("counter", "message", "unit")  # tables without which nothing works
+_LOOK_OVER = 0.25  # seconds
+_STEPS_BETWEEN_LOOKS = 1000  # of SQLite's machine, at the clock
 _STATEMENTS = 1024  # multi-row statements exist once for each number of rows
 
 
@@ -225,6 +230,24 @@ def _check_tables(connection: apsw.Connection, paths: QueuePaths) -> None:
                 raise damage(paths, verdict)
 
 
+def look_over(connection: apsw.Connection, paths: QueuePaths) -> None:
+    """A check of the queue's tables that ends after a quarter of a second, for a server that runs.
+
+    After a failed write: a small queue is seen whole, of a large one as much as there is time for.
+    Raises DatabaseDamaged; apsw.Error.
+    """
+    end = time.monotonic() + _LOOK_OVER
+    connection.set_progress_handler(lambda: time.monotonic() >= end, _STEPS_BETWEEN_LOOKS)
+    try:
+        _check_tables(connection, paths)
+    except apsw.InterruptError:
+        pass
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise damage(paths, error) from error
+    finally:
+        connection.set_progress_handler(None)
+
+
 def _check_age(connection: apsw.Connection, paths: QueuePaths) -> None:
     """No spool file may be of a generation that the database has not given out yet."""
     row = connection.execute("SELECT generation FROM counter").fetchone()
@@ -279,16 +302,24 @@ def start_over(data_dir: Path, now: float) -> int:
     """At start, when no worker can be running: no unit is leased and all are due.
 
     What waited is tried at once, however long it was to wait: what kept it may be what made the
-    operator restart. Returns how many units changed. Raises DatabaseError.
+    operator restart. A message from the future (the clock was set back) is as old as if it had
+    just come. Returns how many units changed. Raises DatabaseError.
     """
     return _update_units(
         data_dir,
         "SET owner = NULL, due = min(due, ?) WHERE owner IS NOT NULL OR due > ?",
         (now, now),
+        also=lambda connection: count_from_now(connection, now),
     )
 
 
-def _update_units(data_dir: Path, change: str, values: tuple[float, ...]) -> int:
+def _update_units(
+    data_dir: Path,
+    change: str,
+    values: tuple[float, ...],
+    *,
+    also: Callable[[apsw.Connection], None] = lambda _: None,
+) -> int:
     paths = QueuePaths(data_dir)
     try:
         with (
@@ -297,6 +328,7 @@ def _update_units(data_dir: Path, change: str, values: tuple[float, ...]) -> int
             turn,
             Transaction(connection),
         ):
+            also(connection)
             connection.execute(f"UPDATE unit {change}", values)
             return connection.changes()
     except (apsw.Error, OSError) as error:

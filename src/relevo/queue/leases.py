@@ -18,6 +18,8 @@ from relevo.queue.store import Content, MemoryContent, MessageId, StoreFailed, U
 
 _log = logging.getLogger(__name__)
 
+TO_REPAIR = "stop the server and run `relevo queue repair`"
+
 _NEXT_DUE = "SELECT due FROM unit WHERE owner IS NULL ORDER BY due LIMIT 1"
 _COUNT = "SELECT messages FROM counter"
 _LEASE = """
@@ -71,12 +73,21 @@ def count(connection: apsw.Connection) -> int:
 
 
 def lease(connection: apsw.Connection, owner: int, now: float, limit: int) -> list[LeasedRow]:
-    """Own the units that are due, oldest due first; inside the caller's transaction."""
+    """Own the units that are due, oldest due first; inside the caller's transaction.
+
+    One whose message cannot be read is logged and left out; it stays leased, as in `units_of`.
+    """
     keys = connection.execute(_LEASE, (owner, now, limit)).fetchall()
     rows = []
     for key in keys:
-        row = connection.execute(_LEASED, key).fetchone()
-        assert row is not None
+        try:
+            row = connection.execute(_LEASED, key).fetchone()
+        except apsw.CorruptError as error:
+            _log.error("%s: unit %d is held: %s; %s", *key, error, TO_REPAIR)
+            continue
+        if row is None:
+            _log.error("%s: unit %d is held: it has no message; %s", *key, TO_REPAIR)
+            continue
         rows.append(LeasedRow(*row))
     return sorted(rows, key=lambda row: row.due)
 
@@ -104,7 +115,7 @@ def unit_of(row: LeasedRow, spool: Path) -> Unit:
         raise StoreFailed(f"unreadable: {error}") from error
     return Unit(
         MessageId(row.message), row.route, row.number, row.created, row.attempts,
-        envelope, recipients, content,
+        envelope, recipients, content, row.due,
     )  # fmt: skip
 
 
@@ -117,7 +128,7 @@ def units_of(rows: Iterable[LeasedRow], spool: Path) -> tuple[Unit, ...]:
         try:
             units.append(unit_of(row, spool))
         except StoreFailed as error:
-            _log.error("%s: unit %d is held: %s", row.message, row.number, error)
+            _log.error("%s: unit %d is held: %s; %s", row.message, row.number, error, TO_REPAIR)
     return tuple(units)
 
 

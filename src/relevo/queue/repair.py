@@ -19,7 +19,6 @@ from typing import Any
 
 import apsw
 
-from relevo.queue.content import ContentDamaged
 from relevo.queue.database import (
     DatabaseError,
     QueuePaths,
@@ -223,7 +222,7 @@ def _unreadable(paths: QueuePaths) -> list[str]:
             try:
                 for _ in content_of(blob, file, start, size, paths.spool).chunks():
                     pass
-            except (ContentDamaged, StoreFailed):
+            except StoreFailed:
                 damaged.append(str(identity))
     finally:
         connection.close()

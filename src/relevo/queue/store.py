@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import field
 from enum import Enum
+from math import inf
 from typing import NewType, Protocol
 
 from relevo.journal.events import Event
@@ -133,6 +134,7 @@ class Unit:
     envelope: Envelope
     recipients: tuple[QueuedRecipient, ...]  # all of the unit, the final ones too
     content: Content
+    due: float = inf  # when this try should have been; infinity: just now
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,15 @@ from queue import Empty, SimpleQueue
 import apsw
 
 from relevo.queue.commit import Batch, Calling, Request
-from relevo.queue.database import QueuePaths, Transaction, Turn, connect
+from relevo.queue.database import (
+    DatabaseError,
+    QueuePaths,
+    Transaction,
+    Turn,
+    connect,
+    damage,
+    look_over,
+)
 from relevo.queue.disk import Disk
 from relevo.queue.generations import OWN_FILE, Generation, is_live
 from relevo.queue.health import Health
@@ -37,6 +45,7 @@ _log = logging.getLogger(__name__)
 
 _TICK = 1.0  # seconds between upkeep: recorded events, counts, probes
 _COLLECT_EVERY = 5  # ticks between looks for dead segments
+_TELL_EVERY = 60  # ticks between lines about probes that fail
 _MOST_REQUESTS = 512  # of a batch: bounds the time the lock is held
 _TOUCH = "UPDATE counter SET messages = messages RETURNING messages"
 
@@ -77,6 +86,7 @@ class Writer:
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
         self._is_closed = False
         self._ticks = 0
+        self._tell_at = 0  # tick from which a probe that fails is told of
         self._next_tick = 0.0
         self._doubtful: list[str] = []
         self._anchor = connect(paths, disk)
@@ -206,6 +216,8 @@ class Writer:
         self._health.failed()
         self._segments.abandon()
         self._disconnect()
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            error = damage(self._paths, error)
         _log.error("queue: %s in %s: batch refused", error, self._paths.directory)
         failure = StoreFailed(f"{self._paths.directory}: {error}")
         failure.__cause__ = error
@@ -224,16 +236,14 @@ class Writer:
         if self._connection is None:
             try:
                 self._connection = self._reopen()
-            except (apsw.Error, OSError) as error:
+            except (apsw.Error, OSError, DatabaseError) as error:
                 raise self._failed(error) from error
         return self._connection
 
     def _reopen(self) -> apsw.Connection:
         connection = connect(self._paths, self._disk)
         try:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != ("ok",):
-                raise OSError(f"quick_check says {verdict}")
+            look_over(connection, self._paths)
             with self._turn, Transaction(connection):
                 self._count(connection)
         except BaseException:
@@ -296,10 +306,13 @@ class Writer:
             self._disk.sync_directory(self._paths.spool)
             if self._connection is None:
                 self._connection = self._reopen()
-        except (apsw.Error, OSError) as error:
-            _log.warning("queue: still failing: %s", error)
+        except (apsw.Error, OSError, DatabaseError) as error:
+            if self._ticks >= self._tell_at:
+                self._tell_at = self._ticks + _TELL_EVERY
+                _log.warning("queue: still failing: %s", error)
             return False
         self._health.recovered()
+        self._tell_at = 0
         _log.warning("queue: %s can be written again", self._paths.directory)
         return True
 

@@ -36,7 +36,7 @@ def compact_once(queue: Path) -> int:
     with turn, Transaction(connection):
         generation = Generation(paths.spool, connection)
     try:
-        return compact(paths, connection, turn, generation, Disk(), now=time.time())
+        return compact(paths, connection, turn, generation, Disk(), now=time.time(), doubtful=[])
     finally:
         connection.close()
         turn.close()

@@ -1,0 +1,83 @@
+"""Steps of the wall clock: how they are noticed, and what they do to mail that waits.
+
+Times in the queue are the wall clock's, since they outlive the machine's uptime. Were that clock
+set forward by years, every waiting message would be too old at once; were it set back, no retry
+would come for as long. So a step of more than five minutes, noticed while the server runs by
+comparison with a clock that nobody sets, moves the times of what waits with it: a message keeps its
+age, and its next try comes when it would have come. Three kinds of time stay as they are: history,
+which tells what was shown; tries more than an hour ahead, which wait for a date and not for an age;
+and whatever was written after the step.
+
+What no process saw, a step between two runs, cannot be told from time that passed. For that the
+age of a message is taken at the time its try was due (`relevo.delivery.dispatcher`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import apsw
+
+LEAST_STEP = 300.0  # seconds; less is what a time service corrects, and harms nobody
+_LONGEST_RETRY = 3600.0  # seconds; no retry of the schedule is further ahead
+
+Clock = Callable[[], float]
+
+_MOVE_MESSAGES = """
+UPDATE message SET created = created + :size
+WHERE created <= :before AND created NOT BETWEEN :low AND :now
+"""
+_MOVE_UNITS = "UPDATE unit SET due = due + :size WHERE due <= :latest"
+_NOT_FROM_THE_FUTURE = "UPDATE message SET created = :now WHERE created > :now + :least"
+
+
+def steady() -> float:
+    """Seconds since the machine started, its sleep included; nobody sets this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The wall clock was set."""
+
+    size: float  # seconds, below 0: back
+    now: float  # what it shows since
+    slack: float  # seconds within which it happened
+
+    @property
+    def before(self) -> float:
+        """What it would show now without the step."""
+        return self.now - self.size
+
+
+class StepWatch:
+    """Compares two clocks each time that it looks."""
+
+    def __init__(self, wall: Clock = time.time, steady: Clock = steady) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._last = (wall(), steady())
+
+    def look(self) -> Step | None:
+        """The step since the last look, if there was one."""
+        wall, steady = self._last
+        self._last = self._wall(), self._steady()
+        passed = self._last[1] - steady
+        size = self._last[0] - wall - passed
+        return None if abs(size) <= LEAST_STEP else Step(size, self._last[0], passed)
+
+
+def move_waiting(connection: apsw.Connection, step: Step) -> int:
+    """Move the times of what waits, inside the caller's transaction; how many units waited."""
+    low = step.now - step.slack  # what came since the step was created between these
+    values = {"size": step.size, "before": step.before, "low": low, "now": step.now}
+    connection.execute(_MOVE_MESSAGES, values)
+    connection.execute(_MOVE_UNITS, {"size": step.size, "latest": step.before + _LONGEST_RETRY})
+    return connection.changes()
+
+
+def count_from_now(connection: apsw.Connection, now: float) -> None:
+    """At start: a message that seems to come from the future is as old as if it had just come."""
+    connection.execute(_NOT_FROM_THE_FUTURE, {"now": now, "least": LEAST_STEP})
