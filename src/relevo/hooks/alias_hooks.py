@@ -9,7 +9,6 @@ says.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,7 +24,6 @@ from relevo.hooks.contract.json_form import (
     alias_resolve_verdict,
     encode_context,
 )
-from relevo.hooks.input_file import memory_file
 from relevo.hooks.programs import Form, Program
 from relevo.hooks.statistics import HookOutcome
 
@@ -151,17 +149,12 @@ class ProgramAliasHooks:
         directory = str(self._caller.config.config_dir)
         environment = contract_v1.alias_environment(daemon_environment(), directory)
         arguments: tuple[str, ...] = ()
+        inputs = [b""]
         if program.form is Form.V1:
-            stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            files, arguments = [stdin], (address.plain,)
+            arguments = (address.plain,)
         else:
-            context = AliasContext(stage=stage.value, address=address.plain)
-            files = [memory_file(b""), memory_file(encode_context(context))]
-        try:
-            return await self._caller.call(program, environment, files, arguments)
-        finally:
-            for descriptor in files:
-                os.close(descriptor)
+            inputs.append(encode_context(AliasContext(stage=stage.value, address=address.plain)))
+        return await self._caller.call(program, environment, inputs, arguments)
 
 
 @dataclass(slots=True)

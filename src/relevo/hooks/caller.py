@@ -81,11 +81,11 @@ class Caller:
         self,
         program: Program,
         environment: Mapping[str, str],
-        files: Sequence[int],
+        inputs: Sequence[int | bytes],
         arguments: tuple[str, ...] = (),
     ) -> Called:
-        """Run the hook. `files`: stdin and, for v2, the context; they stay the caller's."""
-        report = self._obstacle(program) or await self._run(program, environment, files, arguments)
+        """Run the hook. `inputs`: stdin and, for v2, the context, as in `HookPool.call`."""
+        report = self._obstacle(program) or await self._run(program, environment, inputs, arguments)
         version = self.programs.folder.known_version(program.file)
         if version is None:
             version = await asyncio.to_thread(self.programs.folder.version, program.file)
@@ -114,7 +114,7 @@ class Caller:
         self,
         program: Program,
         environment: Mapping[str, str],
-        files: Sequence[int],
+        inputs: Sequence[int | bytes],
         arguments: tuple[str, ...],
     ) -> Report:
         breaker = self._breaker(program.name)
@@ -125,7 +125,7 @@ class Caller:
             report = await self._pools[program.pool].call(
                 (program.file.path, *program.arguments, *arguments),
                 environment,
-                files,
+                inputs,
                 timeout_s=program.timeout_s,
                 max_output=hooks.output_limit,
                 max_processes=hooks.max_processes,

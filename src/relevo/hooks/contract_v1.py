@@ -46,6 +46,8 @@ def post_data_environment(
         "FROM_LOCAL_DOMAIN": _flag(context.is_from_local_domain or context.reverse_path == "<>"),
         "SPF_PASS": _flag(context.spf_result == "pass" and not context.auth),
     }
+    if _CONTROLS.search("".join(variables.values())) is None:
+        return variables
     return {name: _CONTROLS.sub("", value) for name, value in variables.items()}
 
 

@@ -7,6 +7,10 @@ a hook leaves behind becomes its child: it is killed when the call is over.
 
 The report goes out before that: a hook that has exited is answered at once, whoever still holds
 its stdout. No exception ends the launcher; what cannot be run is a report.
+
+Most hooks are done within a few milliseconds, so that time is made cheap: one wait for the end of
+the child, no look at pipes, and a scheduling policy that lets whoever sent the request run on. A
+call that takes longer gets all the rest: floods, forks without end, a caller that went away.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from relevo.hooks.descendants import count_descendants, kill_descendants
+from relevo.hooks.input_file import memory_file
 from relevo.hooks.places import Place
 from relevo.hooks.settings import PoolSettings, become
 from relevo.hooks.wire import (
@@ -40,6 +45,7 @@ from relevo.hooks.wire import (
     Request,
     decode_request,
     encode_report,
+    read_environment,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +55,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LOW_DESCRIPTORS = 10  # below: only what a hook gets; a dup2 onto itself would stay close-on-exec
 _FILES = 3  # descriptors with a request, at most
+_FILES_SPACE = socket.CMSG_SPACE(_FILES * array.array("i").itemsize)
 _PACKET = 208 * 1024  # more than a packet can be
 _CHUNK = 64 * 1024
 _MAX_ERRORS = 8 * 1024 * 1024  # octets of stderr after which a hook is killed
@@ -56,7 +63,9 @@ _PROMPT = 0.01  # seconds in which most hooks are done
 _LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has, at first less
 _ALL_PROCESSES = 4096  # and threads, of the user and not of the hook: the last barrier
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
-_RESTORED = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_END_OF_CHILD = (signal.SIGCHLD,)
+_IGNORED_HERE = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ)
+"""By the host, by this program or by Python; what has a handler, an exec resets."""
 
 
 class _Stop(BaseException):
@@ -110,15 +119,14 @@ class Launcher:
         for low in range(_LOW_DESCRIPTORS):
             if low != null and low != self._requests.fileno():
                 os.dup2(null, low, inheritable=False)
+        self._null = os.open(os.devnull, os.O_RDONLY)
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("500")  # hooks go before the server
         os.chdir(self._settings.directory)
         self._set_limits()
-        with suppress(OSError):
-            # Against thousands of processes the one that has to stop them must get its turn.
-            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
-            os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
+        _schedule(os.SCHED_BATCH)
         become(self._settings)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _END_OF_CHILD)  # it is waited for
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after setuid(2), which takes it back
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -146,7 +154,7 @@ class Launcher:
         files = array.array("i")
         self._is_waiting = True
         length, ancillary, _, _ = self._requests.recvmsg_into(
-            [self._buffer], socket.CMSG_SPACE(_FILES * files.itemsize), socket.MSG_CMSG_CLOEXEC
+            [self._buffer], _FILES_SPACE, socket.MSG_CMSG_CLOEXEC
         )
         self._is_waiting = False
         if not length:
@@ -159,13 +167,15 @@ class Launcher:
     def _serve(self, packet: bytes, files: list[int]) -> None:
         answer = files[0]
         try:
-            report = self._report(decode_request(packet), files[1:], answer)
+            report = self._report(decode_request(packet), files)
         except (msgspec.MsgspecError, IndexError) as error:
             report = Report(How.BROKEN, detail=f"unreadable request: {error}")
         with suppress(OSError):  # the caller has gone
             os.write(answer, encode_report(report))
 
-    def _report(self, request: Request, files: list[int], answer: int) -> Report:
+    def _report(self, request: Request, files: list[int]) -> Report:
+        """Run it. What is opened for it is added to `files`, which are closed after the call."""
+        answer = files[0]
         if request.pool != self._settings.identity:
             return Report(How.BROKEN, detail="the hooks are being configured anew")
         start = time.monotonic()
@@ -175,11 +185,25 @@ class Launcher:
         if self._problem:
             return Report(How.NOT_STARTED, detail=self._problem)
         try:
-            call = _Call(request, files, self._settings.limits.cpu)
+            inputs = self._inputs(request, files)
+            call = _Call(request, inputs, self._settings.limits.cpu)
         except (OSError, ValueError) as error:
             detail = getattr(error, "strerror", None) or str(error)
             return Report(How.NOT_STARTED, detail=detail, seconds=time.monotonic() - start)
         return call.watch(answer, start, self._pid)
+
+    def _inputs(self, request: Request, files: list[int]) -> list[int]:
+        passed = files[:0:-1]
+        inputs: list[int] = []
+        for octets in request.inputs:
+            if octets is None:
+                inputs.append(passed.pop())
+            elif octets:
+                files.append(memory_file(octets))
+                inputs.append(files[-1])
+            else:
+                inputs.append(self._null)
+        return inputs
 
     def _call_left_processes(self) -> bool:
         try:
@@ -203,12 +227,13 @@ class _Call:
         self._output = bytearray()
         self._errors = bytearray()
         self._errors_seen = 0
-        out_read, out_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        err_read, err_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._status: int | None = None  # as waitpid(2) says it, once the hook has ended
+        out_read, out_write = os.pipe2(os.O_CLOEXEC)
+        err_read, err_write = os.pipe2(os.O_CLOEXEC)
         self._pipes = {out_read: self._take_output, err_read: self._take_errors}
         try:
-            for end in (out_write, err_write):
-                os.set_blocking(end, True)
+            for end in self._pipes:
+                os.set_blocking(end, False)
             self.pid = self._spawn(files, out_write, err_write)
         except BaseException:
             self._close_pipes()
@@ -218,7 +243,6 @@ class _Call:
             os.close(err_write)
         if cpu_s:  # of the hook alone: the launcher lives long
             resource.prlimit(self.pid, resource.RLIMIT_CPU, (cpu_s, cpu_s))
-        self._exit = os.pidfd_open(self.pid)
 
     def _spawn(self, files: list[int], out: int, err: int) -> int:
         request = self._request
@@ -229,35 +253,54 @@ class _Call:
         return os.posix_spawn(
             request.words[0],
             request.words,
-            request.environment,
+            read_environment(request.environment),
             file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in plan],
             setsid=True,
             setsigmask=[],
-            setsigdef=_RESTORED,
+            setsigdef=_IGNORED_HERE,
         )
 
     def watch(self, answer: int, start: float, root: int) -> Report:
         """Until the hook ends, by itself or not."""
+        if self._ends_until(start + min(_PROMPT, self._request.timeout)):
+            return self._end(None, "", start)
+        exit_ = os.pidfd_open(self.pid)  # it cannot be another's: nobody has reaped it
+        _schedule(os.SCHED_OTHER)
+        try:
+            how, detail = self._watch_closely(exit_, answer, start, root)
+        finally:
+            _schedule(os.SCHED_BATCH)
+            os.close(exit_)
+        return self._end(how, detail, start)
+
+    def _ends_until(self, deadline: float) -> bool:
+        """Wait for nothing but its end: what most hooks write fits the pipes."""
+        while (left := deadline - time.monotonic()) > 0:
+            signal.sigtimedwait(_END_OF_CHILD, left)
+            if self._has_ended():
+                return True
+        return False
+
+    def _has_ended(self) -> bool:
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self._status = status
+        return bool(pid)
+
+    def _watch_closely(
+        self, exit_: int, answer: int, start: float, root: int
+    ) -> tuple[How | None, str]:
+        """The end of a call that takes longer: None when the hook has ended by itself."""
         request = self._request
         deadline = start + request.timeout
         poller = select.poll()
-        poller.register(self._exit, select.POLLIN)
+        poller.register(exit_, select.POLLIN)
         poller.register(answer, 0)  # only whether the caller has hung up
-        # Most hooks are done at once, and what they wrote fits the pipes: the end of such a hook
-        # would wake us three times, for each pipe and for itself.
-        pipes_at = start + _PROMPT
+        for pipe in self._pipes:
+            poller.register(pipe, select.POLLIN)
         notice_at = start + NOTICE_AFTER
-        has_exited, how, detail = False, None, ""
-        look_at = start + _PROMPT
-        while not has_exited and how is None:
-            now = time.monotonic()
-            if now >= deadline:
-                how = How.TIMED_OUT
-                break
-            if pipes_at and now >= pipes_at:
-                pipes_at = 0.0
-                for pipe in self._pipes:
-                    poller.register(pipe, select.POLLIN)
+        look_at = 0.0
+        while (now := time.monotonic()) < deadline:
             if notice_at and now >= notice_at:
                 notice_at = 0.0
                 with suppress(OSError):
@@ -265,30 +308,31 @@ class _Call:
             if now >= look_at:
                 look_at = now + min(_LOOK_EVERY, now - start)
                 if count_descendants(root, request.max_processes) > request.max_processes:
-                    how, detail = How.TOO_MANY_PROCESSES, f"over {request.max_processes}"
-                    break
+                    return How.TOO_MANY_PROCESSES, f"over {request.max_processes}"
             wake_at = min(deadline, look_at)
+            has_exited = False
             for descriptor, happened in poller.poll(max(0.0, wake_at - now) * 1000):
-                if descriptor == self._exit:
+                if descriptor == exit_:
                     has_exited = True
                 elif descriptor in self._pipes:
                     if self._read(descriptor) is _Read.END:
                         poller.unregister(descriptor)
                 elif happened & (select.POLLHUP | select.POLLERR):
-                    how = How.BUSY  # nobody waits for it any more
+                    return How.BUSY, ""  # nobody waits for it any more
             if self._is_flooding():
-                how = How.TOO_MUCH_OUTPUT
-        return self._end(how, detail, start)
+                return How.TOO_MUCH_OUTPUT, ""
+            if has_exited and self._has_ended():
+                return None, ""
+        return How.TIMED_OUT, ""
 
     def _end(self, how: How | None, detail: str, start: float) -> Report:
-        os.close(self._exit)
         code = 0
-        if how is not None:
+        if self._status is None:
             # The group dies in one step; it is reaped after the report, with what has left it.
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
         else:
-            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            code = os.waitstatus_to_exitcode(self._status)
             for pipe in self._pipes:
                 while self._read(pipe) is _Read.SOME and not self._is_flooding():
                     pass
@@ -330,6 +374,15 @@ class _Call:
         for pipe in self._pipes:
             os.close(pipe)
         self._pipes = {}
+
+
+def _schedule(policy: int) -> None:
+    """Batch: whoever sends a request runs on, instead of waiting until the hook is started.
+
+    Other: woken at once, also against thousands of processes. The hook has the ordinary policy.
+    """
+    with suppress(OSError):
+        os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
 def _has_hung_up(answer: int) -> bool:

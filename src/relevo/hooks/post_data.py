@@ -8,7 +8,6 @@ hooks asked for is handed back and commits together with the message, or not at 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from relevo.hooks import contract_v1
 from relevo.hooks.caller import Called, Caller, daemon_environment
 from relevo.hooks.contract import Accept, Changes, PostDataContext, Stage, Verdict
 from relevo.hooks.contract.json_form import encode_context
-from relevo.hooks.input_file import MEMFD_LIMIT, disk_file, memory_file
+from relevo.hooks.input_file import MEMFD_LIMIT, disk_file
 from relevo.hooks.judging import joined, joined_tags, judge, on_failure, outcome_of, why_record
 from relevo.hooks.programs import Form, Program
 from relevo.mail.header_block import head_length, remove_fields, replace_field
@@ -102,24 +101,20 @@ class PostDataHooks:
     ) -> Called:
         directory = str(self._caller.config.config_dir)
         daemon = daemon_environment()
-        with contextlib.ExitStack() as files:
-            descriptors = [await _input(message)]
-            files.callback(os.close, descriptors[0])
-            if program.form is Form.V1:
-                environment = contract_v1.post_data_environment(
-                    context, daemon, directory, raw_hello
-                )
-            else:
-                environment = contract_v1.alias_environment(daemon, directory)
-                descriptors.append(memory_file(encode_context(context)))
-                files.callback(os.close, descriptors[1])
-            return await self._caller.call(program, environment, descriptors)
-
-
-async def _input(message: HookMessage) -> int:
-    if message.rest is None and message.size <= MEMFD_LIMIT:
-        return memory_file(b"".join(contract_v1.lf_pieces(message.pieces())))
-    return await asyncio.to_thread(disk_file, contract_v1.lf_pieces(message.pieces()))
+        if program.form is Form.V1:
+            told = []
+            environment = contract_v1.post_data_environment(context, daemon, directory, raw_hello)
+        else:
+            told = [encode_context(context)]
+            environment = contract_v1.alias_environment(daemon, directory)
+        stdin = contract_v1.lf_pieces(message.pieces())
+        if message.rest is None and message.size <= MEMFD_LIMIT:
+            return await self._caller.call(program, environment, [b"".join(stdin), *told])
+        file = await asyncio.to_thread(disk_file, stdin)
+        try:
+            return await self._caller.call(program, environment, [file, *told])
+        finally:
+            os.close(file)
 
 
 def changed_start(start: bytes, changes: Changes) -> bytes:

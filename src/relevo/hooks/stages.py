@@ -7,8 +7,6 @@ and changes of those before it. Whatever a hook does, `ask` never raises.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,6 @@ from relevo.hooks.caller import Caller, daemon_environment
 from relevo.hooks.contract import Accept, Changes, Refuse, Stage, StageContext
 from relevo.hooks.contract.contexts import AttemptContext, MailContext
 from relevo.hooks.contract.json_form import encode_context
-from relevo.hooks.input_file import memory_file
 from relevo.hooks.judging import joined, joined_tags, judge, on_failure, outcome_of, why_record
 
 if TYPE_CHECKING:
@@ -88,12 +85,8 @@ class StageHooks:
             daemon_environment(), str(self._caller.config.config_dir)
         )
         try:
-            with contextlib.ExitStack() as files:
-                stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-                files.callback(os.close, stdin)
-                told = memory_file(encode_context(context))
-                files.callback(os.close, told)
-                called = await self._caller.call(program, environment, [stdin, told])
+            inputs = [b"", encode_context(context)]
+            called = await self._caller.call(program, environment, inputs)
         except OSError as error:  # no memory or descriptor for its input
             return on_failure(program, stage), None, f"no file for its input: {error}"
         verdict, reason = judge(called, stage)

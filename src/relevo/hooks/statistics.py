@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -37,6 +38,8 @@ _NUMBERS = struct.Struct(f"={len(_OUTCOMES) + 2 + len(BOUNDS_MS) + 1}Q")
 _TOTAL_US = len(_OUTCOMES)
 _MOST_US = _TOTAL_US + 1
 _BUCKETS = _MOST_US + 1
+_BOUNDS_US = tuple(bound * 1000 for bound in BOUNDS_MS)
+_WORD = 8
 _ENTRY = _NAME + _NUMBERS.size
 _ROW = ENTRIES * _ENTRY
 
@@ -105,6 +108,7 @@ class HookCounter:
 
     def __init__(self, memory: mmap.mmap, start: int) -> None:
         self._memory = memory
+        self._numbers = memoryview(memory).cast("Q")
         self._start = start
         self._offsets = {
             name: offset
@@ -114,15 +118,12 @@ class HookCounter:
 
     def count(self, name: str, outcome: HookOutcome, seconds: float) -> None:
         """One call is over."""
-        start = self._offset(name) + _NAME
-        numbers = list(_NUMBERS.unpack_from(self._memory, start))
+        numbers, start = self._numbers, (self._offset(name) + _NAME) // _WORD
         microseconds = int(seconds * 1e6)
-        numbers[_OUTCOMES[outcome]] += 1
-        numbers[_TOTAL_US] += microseconds
-        numbers[_MOST_US] = max(numbers[_MOST_US], microseconds)
-        bucket = sum(microseconds > bound * 1000 for bound in BOUNDS_MS)
-        numbers[_BUCKETS + bucket] += 1
-        _NUMBERS.pack_into(self._memory, start, *numbers)
+        numbers[start + _OUTCOMES[outcome]] += 1
+        numbers[start + _TOTAL_US] += microseconds
+        numbers[start + _MOST_US] = max(numbers[start + _MOST_US], microseconds)
+        numbers[start + _BUCKETS + bisect_left(_BOUNDS_US, microseconds)] += 1
 
     def _offset(self, name: str) -> int:
         offset = self._offsets.get(name)

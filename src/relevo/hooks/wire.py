@@ -1,15 +1,19 @@
 """What travels between a worker and a launcher: one request, then at most two messages back.
 
 A request is one packet on the pool's socket, with descriptors: the caller's end for the answer,
-then the files of the call. The launcher answers `STARTED` when a call runs for longer than a
-moment, and always with one `Report` at the end.
+then those files of the call whose octets are not in the packet. The launcher answers `STARTED`
+when a call runs for longer than a moment, and always with one `Report` at the end.
 """
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_PACKET = 200 * 1024
 """Octets; what a Unix packet socket carries with the kernel's default buffers."""
@@ -36,11 +40,12 @@ class How(Enum):
 
 
 class Request(msgspec.Struct, array_like=True):
-    """A program to run. Descriptors: answer, stdin and, with `is_v2`, the context."""
+    """A program to run."""
 
     pool: str  # identity of the launcher's settings, which must be the caller's
     words: list[bytes]
-    environment: dict[bytes, bytes]
+    environment: bytes  # as `environment_block` writes it
+    inputs: list[bytes | None]  # stdin and, with `is_v2`, the context; None: the next descriptor
     sent: float  # CLOCK_MONOTONIC
     patience: float  # seconds after `sent` in which it may be taken up
     timeout: float
@@ -78,6 +83,25 @@ class Report(msgspec.Struct, array_like=True):
                 return "no place to run it came free in time"
             case How.BROKEN:
                 return self.detail or "the hook's launcher died"
+
+
+def environment_block(variables: Mapping[str, str]) -> bytes:
+    """Variables as the system has them, `NAME=value` with zero octets between; no value has one.
+
+    Text is UTF-8, or whatever octets it was made of.
+    """
+    block = "\0".join([f"{name}={value}" for name, value in variables.items()])
+    if block.count("\0") >= max(1, len(variables)):
+        clean = [f"{name}={value}".replace("\0", "") for name, value in variables.items()]
+        block = "\0".join(clean)
+    return block.encode("utf-8", "surrogateescape")
+
+
+def read_environment(block: bytes) -> dict[bytes, bytes]:
+    """The variables of a block."""
+    if not block:
+        return {}
+    return dict([entry.split(b"=", 1) for entry in block.split(b"\0")])
 
 
 encode_request = msgspec.msgpack.Encoder().encode

@@ -14,7 +14,7 @@ import pytest
 from harness.waiting import wait_for
 from relevo.hooks.calls import HookPool
 from relevo.hooks.host import encode_settings
-from relevo.hooks.input_file import disk_file, memory_file
+from relevo.hooks.input_file import INLINE_LIMIT, disk_file
 from relevo.hooks.settings import POST_DATA_POOL, pool_settings
 from relevo.hooks.wire import MAX_STDERR, How, Report
 from unit.hooks.conftest import MakeSite, Site
@@ -37,18 +37,14 @@ async def call(
     through: HookPool | None = None,
     variables: dict[str, str] | None = None,
 ) -> Report:
-    descriptor = memory_file(stdin)
-    try:
-        return await (through or pool(site)).call(
-            (str(path), *arguments),
-            {"PATH": os.environ["PATH"], **(variables or {})},
-            [descriptor],
-            timeout_s=timeout_s,
-            max_output=LIMIT,
-            max_processes=max_processes,
-        )
-    finally:
-        os.close(descriptor)
+    return await (through or pool(site)).call(
+        (str(path), *arguments),
+        {"PATH": os.environ["PATH"], **(variables or {})},
+        [stdin],
+        timeout_s=timeout_s,
+        max_output=LIMIT,
+        max_processes=max_processes,
+    )
 
 
 async def test_output_errors_and_status(site: Site) -> None:
@@ -95,6 +91,16 @@ async def test_signals_are_as_at_a_login(site: Site) -> None:
 async def test_stdin_cannot_be_written(site: Site) -> None:
     report = await call(site, site.write("a", "echo x >&0 2>/dev/null || echo refused"))
     assert report.output == b"refused\n"
+
+
+@pytest.mark.parametrize("size", [0, 1, INLINE_LIMIT, INLINE_LIMIT + 1, 300_000])
+async def test_input_of_any_size_is_whole_and_sealed(site: Site, size: int) -> None:
+    path = site.write("a", "wc -c; echo x 2>/dev/null >>/proc/$$/fd/0 || echo refused")
+    report = await call(site, path, stdin=b"x" * size)
+    lines = report.output.decode().split()
+    assert lines[0] == str(size)
+    if size:  # else it is /dev/null
+        assert lines[1:] == ["refused"]
 
 
 async def test_large_input_is_an_unlinked_file(site: Site) -> None:
