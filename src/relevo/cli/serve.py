@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ import click
 
 from relevo.cli.command import Command
 from relevo.cli.options import config_dir_option, load_config, set_option
+from relevo.service.handover import Handover
+from relevo.service.rehearsal import OPTION, rehearse
 from relevo.service.supervisor import Supervisor
 
 
@@ -23,10 +26,22 @@ from relevo.service.supervisor import Supervisor
 )
 @config_dir_option
 @set_option
-def serve(config_dir: Path, overrides: tuple[str, ...]) -> None:
+@click.option(
+    OPTION,
+    "is_dry_run",
+    is_flag=True,
+    help="Check all that a start needs, open the listeners, and end; no data is touched.",
+)
+def serve(config_dir: Path, overrides: tuple[str, ...], is_dry_run: bool) -> None:
     """Run the server in the foreground.
 
     TERM or Ctrl-C ends it: open transactions may finish within `server.grace`. HUP re-reads
-    configuration, users, aliases and certificates, and reopens log files.
+    configuration, users, aliases and certificates, and reopens log files. USR2 restarts the server
+    as `relevo restart` does.
     """
-    sys.exit(Supervisor(partial(load_config, config_dir, overrides)).run())
+    handover = Handover.take(os.environ)  # before anything else is started
+    load = partial(load_config, config_dir, overrides)
+    if is_dry_run:
+        rehearse(load(), handover)
+        return
+    sys.exit(Supervisor(load, command=sys.orig_argv, handover=handover).run())

@@ -29,9 +29,18 @@ class NotRunning(Exception):
 class ControlSocket:
     """The supervisor's end."""
 
-    def __init__(self, data_dir: Path, answer: Callable[[str], dict[str, object]]) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        answer: Callable[[str], dict[str, object]],
+        descriptor: int | None = None,
+    ) -> None:
+        """`descriptor`: the socket as the program before us in this process has left it."""
         self._path = data_dir / SOCKET_NAME
         self._answer = answer
+        if descriptor is not None:
+            self.socket = socket.socket(fileno=descriptor)
+            return
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -28,11 +28,20 @@ class DataDirInUse(DataDirError):
 class DataDirLock:
     """Holds the data directory until closed or until the process and its workers end."""
 
-    def __init__(self, data_dir: Path, user: pwd.struct_passwd | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        user: pwd.struct_passwd | None = None,
+        descriptor: int | None = None,
+    ) -> None:
         """Make the directory if need be and take the lock; `user` shall own what is made here.
 
-        Raises DataDirInUse, DataDirError.
+        `descriptor`: the lock as the program before us in this process has taken it. Raises
+        DataDirInUse, DataDirError.
         """
+        if descriptor is not None:
+            self._fd = descriptor
+            return
         try:
             is_new = not data_dir.exists()
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -56,6 +65,10 @@ class DataDirLock:
             ) from error
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def fileno(self) -> int:
+        """Whoever has this descriptor holds the directory."""
+        return self._fd
 
     def close(self) -> None:
         """Give it up."""

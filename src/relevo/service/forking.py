@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("relevo.supervisor")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2)
 """Those that the supervisor takes itself, and no child of it before it says so."""
 
 _PR_SET_PDEATHSIG = 1

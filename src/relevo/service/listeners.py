@@ -1,6 +1,7 @@
 """Listening sockets: our own, or systemd's by name (sd_listen_fds(3)).
 
-The supervisor opens them before it forks; workers accept on the same sockets.
+The supervisor opens them before it forks; workers accept on the same sockets. After a restart
+those that the program before had opened for the same address are used on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from relevo.reception import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, MutableMapping
+    from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
     from relevo.config import Config
 
@@ -23,6 +24,7 @@ logger = logging.getLogger("relevo.supervisor")
 
 _FIRST_FD = 3
 _BACKLOG = 4096
+_SYSTEMD = "systemd"
 SYSTEMD_NAMES = {
     "smtp": Mode.SMTP,
     "submission": Mode.SUBMISSION,
@@ -61,6 +63,8 @@ class OpenSockets:
 
     listeners: tuple[Listener, ...]
     monitoring: tuple[socket.socket, ...]
+    by_name: Mapping[str, tuple[socket.socket, ...]]
+    """All of them by what `listen` says: an address, or `systemd:NAME`."""
 
     def close(self) -> None:
         """In this process."""
@@ -70,15 +74,27 @@ class OpenSockets:
             sock.close()
 
 
-def open_sockets(config: Config, environ: MutableMapping[str, str]) -> OpenSockets:
-    """All sockets of the configuration. Raises ListenFailed; then none is left open."""
-    passed = _systemd_sockets(environ)
+def open_sockets(
+    config: Config,
+    environ: MutableMapping[str, str],
+    held: Mapping[str, list[socket.socket]] | None = None,
+) -> OpenSockets:
+    """All sockets of the configuration; `held` are open already, by name as in `by_name`.
+
+    Raises ListenFailed; then none is left open.
+    """
+    passed = {f"{_SYSTEMD}:{name}": sockets for name, sockets in _systemd_sockets(environ).items()}
+    passed.update(held or {})
     opened: list[tuple[str, socket.socket]] = []
+    by_name: dict[str, tuple[socket.socket, ...]] = {}
     try:
         for key in (*SYSTEMD_NAMES, MONITORING):
             addresses = getattr(config.listen, key)
             for address in addresses if key != MONITORING else filter(None, (addresses,)):
-                opened += [(key, sock) for sock in _open(address, key, passed)]
+                name = f"{_SYSTEMD}:{key}" if address == _SYSTEMD else address
+                found = passed.pop(name, None) or _open(address, key)
+                opened += [(key, sock) for sock in found]
+                by_name[name] = (*by_name.get(name, ()), *found)
         if all(key == MONITORING for key, _ in opened):
             raise ListenFailed(
                 "no address to listen on: set `listen.smtp`, or start by systemd with sockets "
@@ -98,7 +114,7 @@ def open_sockets(config: Config, environ: MutableMapping[str, str]) -> OpenSocke
     listeners = tuple(
         Listener(SYSTEMD_NAMES[key], sock) for key, sock in opened if key in SYSTEMD_NAMES
     )
-    return OpenSockets(listeners, monitoring)
+    return OpenSockets(listeners, monitoring, by_name)
 
 
 def address_of(sock: socket.socket) -> str:
@@ -116,13 +132,11 @@ def is_reachable(sock: socket.socket) -> bool:
     return isinstance(name, tuple) and not ip_address(name[0].partition("%")[0]).is_loopback
 
 
-def _open(address: str, key: str, passed: dict[str, list[socket.socket]]) -> list[socket.socket]:
-    if address != "systemd":
+def _open(address: str, key: str) -> list[socket.socket]:
+    if address != _SYSTEMD:
         return list(_bind(address, key))
-    found = passed.pop(key, [])
-    if not found:
-        logger.warning("listen.%s: systemd passed no socket named %s; nothing listens", key, key)
-    return found
+    logger.warning("listen.%s: systemd passed no socket named %s; nothing listens", key, key)
+    return []
 
 
 def _refuse_what_all_can_reach(sockets: Iterable[socket.socket]) -> None:

@@ -1,4 +1,4 @@
-"""Keys that a reload cannot take up, because what they are for was made at the start."""
+"""What a reload cannot take up, because what it is for was made at the start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from relevo.config import ConfigErrors, Problem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from relevo.config import Config
 
 _KEYS = (
@@ -31,13 +33,13 @@ def keys_for_a_restart(started: Config, config: Config) -> list[str]:
     return [name for name in _KEYS if _value(started, name) != _value(config, name)]
 
 
-def refuse_another_data_dir(started: Config, config: Config) -> None:
+def refuse_another_data_dir(running: Path, config: Config) -> None:
     """Raises ConfigErrors: queue, locks and secrets of a running server stay where they are."""
-    if config.data_dir != started.data_dir:
+    if config.data_dir != running:
         file, _, line = config.origins.get("data_dir", "").rpartition(":")
         place = (file, int(line)) if line.isdecimal() else (str(config.config_dir), 0)
-        text = f"the server runs on {started.data_dir}"
-        hint = "a restart, not a reload, takes it to another"
+        text = f"the server runs on {running}"
+        hint = "stop it and start it again to take it to another"
         raise ConfigErrors([Problem(*place, "data_dir", text, hint)])
 
 

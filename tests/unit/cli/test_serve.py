@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -17,7 +18,11 @@ class FakeSupervisor:
 
     result: int | Exception = 0
 
-    def __init__(self, load_config: Callable[[], Config]) -> None:
+    def __init__(
+        self, load_config: Callable[[], Config], *, command: Sequence[str], handover: object
+    ) -> None:
+        assert command, "a restart needs it"
+        assert handover is None
         self.load_config = load_config
 
     def run(self) -> int:
@@ -47,3 +52,16 @@ def test_a_start_that_fails_is_one_line(run: Run, supervisor: type[FakeSuperviso
     outcome = run("serve", "--set", "limits.errors=7")
     assert outcome.code == EXIT_CONFIG
     assert outcome.err == "relevo: listen.smtp: port 25 needs root\n"
+
+
+def test_a_dry_run_starts_nothing(run: Run, supervisor: type[FakeSupervisor]) -> None:
+    supervisor.result = ZeroDivisionError("it was started")
+    assert run("serve", "--dry-run", "--set", "listen.smtp=127.0.0.1:0").code == 0
+
+
+def test_a_dry_run_says_what_would_fail(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        outcome = run("serve", "--dry-run", "--set", f"listen.smtp={address}")
+    assert outcome.code == EXIT_CONFIG
+    assert outcome.err.startswith(f"relevo: listen.smtp: cannot listen on {address}")

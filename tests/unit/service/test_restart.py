@@ -41,7 +41,7 @@ def test_changed_keys_are_named(tmp_path: Path, text: str, keys: list[str]) -> N
 
 def test_another_data_dir_is_refused_at_its_line(tmp_path: Path) -> None:
     started = loaded(tmp_path, 'data_dir = "/srv/one"')
-    refuse_another_data_dir(started, started)
+    refuse_another_data_dir(started.data_dir, started)
     config = loaded(tmp_path, '\ndata_dir = "/srv/two"')
     with pytest.raises(ConfigErrors, match=r"relevo.toml:2: data_dir: the server runs on /srv/one"):
-        refuse_another_data_dir(started, config)
+        refuse_another_data_dir(started.data_dir, config)
