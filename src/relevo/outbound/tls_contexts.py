@@ -56,7 +56,7 @@ class TlsContexts:
 
     def layer(self, check: Check, name: str, *, resumes: bool = True) -> TlsLayer:
         """TLS for a new connection to the host of this name. Raises TlsFailed."""
-        context = self._verifying if check is Check.WEBPKI else self._unverifying
+        context = self.verifying if check is Check.WEBPKI else self._unverifying
         session = self._sessions.get((check, name)) if resumes else None
         try:
             return TlsLayer(context, server_name=name, session=session)
@@ -70,7 +70,8 @@ class TlsContexts:
             self._sessions.put((check, name), session)
 
     @cached_property
-    def _verifying(self) -> ssl.SSLContext:
+    def verifying(self) -> ssl.SSLContext:
+        """Demands a certificate of a known authority for the name that is asked for."""
         context = _client_context()
         if self._ca_file:
             context.load_verify_locations(self._ca_file)
