@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.config_dir import Setting
 from harness.dialog import ConnectionEnded, Dialog
 from harness.processes import Reaper
 from harness.server import RelevoFactory, RelevoServer, run_relevo
 
 ATTACKER = "127.0.0.66"
 NEIGHBOUR = "127.0.0.67"
-SETTINGS = {
+SETTINGS: dict[str, Setting] = {
     "server.workers": 2,
     "penalties.exempt": [],
     "penalties.max_delay": "20ms",

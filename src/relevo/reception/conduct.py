@@ -21,6 +21,7 @@ from relevo.reception.admission import source_key
 from relevo.reception.networks import is_within
 from relevo.reception.penalties import (
     COMMAND_BATCH,
+    LEAST_DELAY_S,
     Offence,
     delay_of,
     points_for,
@@ -99,7 +100,7 @@ class Conduct:
         self._commands = 0
         self._refused_points: list[float] = []  # of the present transaction's refused recipients
         self.pause = 0.0  # seconds that answers wait now; whoever waits sets it back
-        self.is_refused = False  # the connection is to end
+        self.is_refused = False  # the connection is to end; then there is a pause before it
 
     def begin(self, ip: str) -> None:
         """A connection of this client starts; then look at `is_refused` and `pause`."""
@@ -213,7 +214,9 @@ class Conduct:
         is_spared = self._is_for_users and standing.is_of_users
         self.is_refused = standing.is_refused(self._penalties.clock()) and not is_spared
         self.pause = delay_of(standing.score, rules)
-        if self.pause and not self.is_refused:
+        if self.is_refused:
+            self.pause = max(self.pause, LEAST_DELAY_S)
+        elif self.pause:
             self._count("delayed")
 
     def _take_back(self, rules: PenaltyRules, points: float) -> None:

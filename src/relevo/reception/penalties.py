@@ -28,7 +28,7 @@ _LOGIN_HALF_LIFE_S = 86_400.0
 _REFUSAL_HALF_LIVES = 6.0  # refusals are remembered this much longer than points
 _CAP = 2.0  # points at most, times `refuse_from`
 _KNOWN = 0.25  # of a login: one keeps a source known as that of users for two days
-_LEAST_DELAY_S = 0.05
+LEAST_DELAY_S = 0.05
 _DOUBLINGS = 30  # beyond it every bound is reached
 
 
@@ -142,7 +142,7 @@ def delay_of(score: float, rules: PenaltyRules) -> float:
         return 0.0
     width = rules.refuse_from - rules.delay_from
     share = min(1.0, (score - rules.delay_from) / width) if width > 0 else 1.0
-    return min(rules.max_delay, max(_LEAST_DELAY_S, rules.max_delay * share * share))
+    return min(rules.max_delay, max(LEAST_DELAY_S, rules.max_delay * share * share))
 
 
 def refusal_of(total: Standing, now: float, rules: PenaltyRules) -> float:

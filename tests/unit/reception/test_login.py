@@ -57,3 +57,18 @@ def test_a_failed_login_gives_no_rights(place: Place, running: Running, password
         assert client.say(RELAY).splitlines()[-1].startswith("503 5.7.1")
 
     running(run())
+
+
+def test_a_mechanism_that_a_reload_took_away_is_refused_and_the_session_goes_on(
+    place: Place, running: Running
+) -> None:
+    async def run() -> None:
+        client = connected(place)
+        place.set("auth", mechanisms=("LOGIN",))
+        client.services.authenticator = place.services().authenticator
+        client.heard()
+        assert client.say("AUTH PLAIN\r\n").startswith("504 5.5.4")
+        assert client.say("RSET\r\n").startswith("250")
+        assert not client.transport.is_closed
+
+    running(run())
