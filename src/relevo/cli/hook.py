@@ -89,6 +89,7 @@ def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> 
     examples=(
         "relevo hook test post-data",
         "relevo hook test post-data --message mail.eml --from ann@example.net --spf pass",
+        "relevo hook test mail --from ann@example.net --client 192.0.2.7:40123",
         "relevo hook test alias-resolve --to info@example.org",
     ),
 )
@@ -139,6 +140,20 @@ def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> 
     help="The result of SPF.",
 )
 @click.option(
+    "--tag",
+    "tags",
+    metavar="TAG",
+    multiple=True,
+    help="A tag that a hook of an earlier stage gave; may be repeated.",
+)
+@click.option(
+    "--route",
+    metavar="ROUTE",
+    default="local",
+    show_default=True,
+    help="How the message is delivered: `local`, `mx:DOMAIN`, `via:SERVER`.",
+)
+@click.option(
     "--env",
     "variables",
     metavar="NAME=VALUE",
@@ -158,6 +173,8 @@ def try_hooks(
     hello: str,
     tls: bool,
     spf: str,
+    tags: tuple[str, ...],
+    route: str,
     variables: tuple[str, ...],
     as_json: bool,
     config_dir: Path,
@@ -169,6 +186,7 @@ def try_hooks(
     the exact reply that the client would get. Nothing is queued, and no server needs to run.
     Exit code 1 when the answer is not positive.
     """
+    from relevo.cli.hook_stage_trial import try_stage  # noqa: PLC0415
     from relevo.cli.hook_trial import Facts, try_alias_stage, try_post_data  # noqa: PLC0415
 
     config = load_config(config_dir, overrides)
@@ -180,6 +198,8 @@ def try_hooks(
         hello=hello,
         is_tls=tls,
         spf=spf,
+        tags=tags,
+        route=route,
         variables=_variables(variables),
         message=message.read() if message is not None else None,
     )
@@ -187,6 +207,8 @@ def try_hooks(
     with own_host(config) as sockets:
         if chosen is Stage.POST_DATA:
             trial = asyncio.run(try_post_data(config, sockets, facts))
+        elif not chosen.has_files:
+            trial = asyncio.run(try_stage(config, sockets, chosen, facts))
         else:
             trial = asyncio.run(try_alias_stage(config, sockets, chosen, facts))
     click.echo(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from relevo.directory import AliasHookFailed
 from relevo.directory.explanation import target_text
 from relevo.hooks.alias_hooks import ProgramAliasHooks
 from relevo.hooks.caller import Called, Caller
-from relevo.hooks.contract import Accept, Client, PostDataContext, Refuse, Stage, Tls
+from relevo.hooks.contract import Accept, Client, Discard, PostDataContext, Refuse, Stage, Tls
 from relevo.hooks.post_data import HookMessage, PostDataHooks
 from relevo.hooks.programs import Form, Program
 from relevo.mail import ReceptionFacts, head_length, parse_address, protocol_name, received_field
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
     from relevo.config import Config
     from relevo.hooks.host import PoolSockets
+    from relevo.journal import HookVerdict
+    from relevo.mail import Address
 
 MESSAGE = b"Subject: a test of hooks\r\n\r\nThis is the body.\r\n"
 _SHOWN_INPUT = 4000  # octets
+_SHOWN_CONTEXT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,14 @@ class Facts:
     hello: str = ""
     is_tls: bool = False
     spf: str = "none"
+    tags: tuple[str, ...] = ()
+    route: str = "local"
     variables: Mapping[str, str] = field(default_factory=dict)
     message: bytes | None = None
+
+    @property
+    def tls(self) -> Tls | None:
+        return Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384") if self.is_tls else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +118,25 @@ class WatchingCaller(Caller):
         self,
         program: Program,
         environment: Mapping[str, str],
-        files: Sequence[int],
+        inputs: Sequence[int | bytes],
         arguments: tuple[str, ...] = (),
     ) -> Called:
         environment = {**environment, **self._variables}
-        called = await super().call(program, environment, files, arguments)
+        called = await super().call(program, environment, inputs, arguments)
         self.seen.append(
             Seen(
                 called,
                 environment,
                 (*program.arguments, *arguments),
-                os.pread(files[0], _SHOWN_INPUT, 0),
-                os.pread(files[1], 1024 * 1024, 0) if program.form is Form.V2 else b"",
+                _beginning(inputs[0], _SHOWN_INPUT),
+                _beginning(inputs[1], _SHOWN_CONTEXT) if program.form is Form.V2 else b"",
             )
         )
         return called
+
+
+def _beginning(given: int | bytes, octets: int) -> bytes:
+    return given[:octets] if isinstance(given, bytes) else os.pread(given, octets, 0)
 
 
 async def try_post_data(config: Config, sockets: PoolSockets, facts: Facts) -> Trial:
@@ -133,22 +146,21 @@ async def try_post_data(config: Config, sockets: PoolSockets, facts: Facts) -> T
     message_id = new_id()
     start = received_field(_reception(config, facts, message_id)) + _with_crlf(facts.message)
     sender = parse_address(facts.sender.strip("<>"))
+    is_ours = is_from_local_domain(config, sender)
     context = PostDataContext(
         message_id=message_id,
         client=Client.of(facts.client, facts.hello),
-        tls=Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384") if facts.is_tls else None,
+        tls=facts.tls,
         auth=facts.auth,
         reverse_path=sender.plain,
         forward_paths=facts.recipients,
         spf_result=facts.spf,
-        is_from_local_domain=(config.config_dir / "domains" / sender.domain).is_dir(),
+        is_from_local_domain=is_ours,
+        tags=facts.tags,
         size=len(start),
     )
     outcome = await hooks.ask(hooks.find(), context, HookMessage(start), raw_hello=facts.hello)
-    verdicts = [
-        " - ".join(filter(None, (record.verdict, record.change, record.reason)))
-        for record in outcome.records
-    ]
+    verdicts = list(map(verdict_text, outcome.records))
     match outcome.verdict:
         case Accept():
             top = ""
@@ -156,9 +168,19 @@ async def try_post_data(config: Config, sockets: PoolSockets, facts: Facts) -> T
                 top = _decoded(outcome.start[: head_length(outcome.start)])
             reply = f"250 2.0.0 Accepted as {message_id}"
             return Trial(caller.seen, verdicts, reply, is_positive=True, top=top)
+        case Discard():
+            reply = f"250 2.0.0 Accepted as {message_id} (and nothing is queued)"
+            return Trial(caller.seen, verdicts, reply, is_positive=True)
         case Refuse(code, enhanced, text):
             reply = f"{code} {enhanced} {text}"
             return Trial(caller.seen, verdicts, reply, is_positive=False)
+        case _:
+            assert_never(outcome.verdict)
+
+
+def verdict_text(record: HookVerdict) -> str:
+    """A verdict on one line."""
+    return " - ".join(filter(None, (record.verdict, record.change, record.reason)))
 
 
 async def try_alias_stage(
@@ -178,6 +200,11 @@ async def try_alias_stage(
     except AliasHookFailed as error:
         found, result = False, f"451 4.4.3, since {error}"
     return Trial(caller.seen, [""] * len(caller.seen), result, is_positive=found)
+
+
+def is_from_local_domain(config: Config, address: Address) -> bool:
+    """Whether the server would take it for one of ours."""
+    return address.is_null or (config.config_dir / "domains" / address.domain).is_dir()
 
 
 def _reception(config: Config, facts: Facts, message_id: str) -> ReceptionFacts:
