@@ -18,6 +18,10 @@ class Form:
     cuts: int  # positions in each recording, each replayed in every mode
     early_cuts: int  # more positions, before the first 250
     cut_messages: int
+    reloads: int  # under load, half of them by signal
+    certificates: int  # put in the place of another under load
+    restarts: int
+    messages: int  # for what must not grow
 
 
 SHORT = Form(
@@ -29,6 +33,10 @@ SHORT = Form(
     cuts=2,
     early_cuts=1,
     cut_messages=1000,
+    reloads=20,
+    certificates=5,
+    restarts=5,
+    messages=4000,
 )
 FULL = Form(
     timeout_s=4 * 3600,
@@ -39,6 +47,10 @@ FULL = Form(
     cuts=8,
     early_cuts=2,
     cut_messages=2500,
+    reloads=100,
+    certificates=20,
+    restarts=25,
+    messages=20_000,
 )
 
 FORM = FULL if os.environ.get("RELEVO_FAULTS") == "full" else SHORT

@@ -136,6 +136,7 @@ def make_site(
             "queue.segment_size": "4MiB",
             "log.level": "info",
             "server.grace": "20s",
+            "dns.servers": ["127.0.0.1:1"],  # nobody: mail for other servers waits
             **(settings or {}),
         },
     )

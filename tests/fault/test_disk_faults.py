@@ -7,6 +7,7 @@ database, its log, its spool and the mailboxes.
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from fault.injected.board import Fault, Operation
 from fault.injected.scene import Scene
 from harness.processes import Reaper
+from harness.waiting import wait_for
 
 pytestmark = [pytest.mark.needs_debian("gcc"), pytest.mark.timeout(180)]
 
@@ -105,8 +107,26 @@ def test_a_mailbox_that_fails_keeps_its_mail_waiting(scene: Scene, injected: Fau
 
 
 def test_content_that_cannot_be_read_now_is_delivered_later(scene: Scene) -> None:
-    """Mail for the command is read from the spool, and so is what waits."""
-    with scene.load() as load, scene.outage(load, fault(READ | OPEN, OWN_FILES, errno.EIO), hits=5):
-        load.wait_for_answers(100)
+    """Mail in a file of its own is read from there to be delivered."""
+    with scene.load() as load, scene.outage(load, fault(READ, OWN_FILES, errno.EIO), hits=5):
+        load.wait_for_answers(20)
     assert not scene.suspended()
     scene.verdict().require_nothing_lost()
+
+
+def test_a_store_that_fails_says_so_and_does_not_spin(scene: Scene) -> None:
+    before = len(scene.site.server.process.output())
+    with scene.board.inject(fault(WRITE | SYNC | OPEN, "/data/", errno.EIO)):
+        with scene.load() as load:
+            load.wait_for_refusals(20)
+            wait_for(lambda: len(scene.suspended()) == 2, what="both stores to say it")
+            scene.board.clear()
+        scene.verdict().require_nothing_lost()
+    with scene.board.inject(fault(WRITE | SYNC, "/data/", errno.EIO)) as injected:
+        started = time.monotonic(), scene.processor_s()
+        wait_for(lambda: injected.hits >= 3 and time.monotonic() > started[0] + 2, what="probes")
+        share = (scene.processor_s() - started[1]) / (time.monotonic() - started[0])
+    lines = scene.site.server.process.output()[before:].count("\n")
+    print(f"{share:.2f} of a processor, {lines} lines in the log")
+    assert share < 0.3
+    assert lines < 2000

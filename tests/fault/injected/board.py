@@ -109,6 +109,11 @@ class Board:
             for at in places:
                 self._turn(at, is_on=False)
 
+    def clear(self) -> None:
+        """No fault is in force any more."""
+        for number in range(_RULES):
+            self._turn(_CLOCK.size + number * _RULE.size, is_on=False)
+
     def _turn(self, at: int, *, is_on: bool) -> None:
         struct.pack_into("<I", self._board, at, is_on)
 
