@@ -70,3 +70,48 @@ class Spf:
         "both times with an SPF `pass`.",
         True,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dkim:
+    """[dkim]"""
+
+    verify: bool = key(
+        "Verify signatures of mail from outside (RFC 6376); the results stand in "
+        "Authentication-Results. Nothing is refused because of them.",
+        True,
+    )
+    sign: bool = key(
+        "Sign what users submit with every key `domains/<domain>/dkim:<selector>.pem` of the "
+        "signing domain.",
+        True,
+    )
+    signing_domain: str = key(
+        "Whose keys sign: the domain of the From field (`author`), which is what DMARC looks at, "
+        "or that of MAIL FROM (`envelope`).",
+        "author",
+        choices=("author", "envelope"),
+    )
+    timeout: timedelta = key(
+        "Keys of a message's signatures are waited for this long, all together; results are then "
+        "`temperror`.",
+        timedelta(seconds=10),
+        least=100 * _MS,
+        most=timedelta(minutes=1),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arc:
+    """[arc]"""
+
+    validate: bool = key(
+        "Validate the chain of servers that handed a message on (RFC 8617); the result stands in "
+        "Authentication-Results.",
+        True,
+    )
+    seal: bool = key(
+        "Add our link to the chain of a message from outside that goes on to another server, with "
+        "a DKIM key of the domain through which it goes. Needs `arc.validate`.",
+        True,
+    )

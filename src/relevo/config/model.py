@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from relevo.config.hook_model import DeclaredHook, Hooks
 from relevo.config.key import key
-from relevo.config.mailauth_model import Dns, Spf
+from relevo.config.mailauth_model import Arc, Dkim, Dns, Spf
 from relevo.config.outbound_model import Outbound
 from relevo.config.penalty_model import Penalties
 from relevo.config.problems import Problem
@@ -235,6 +235,8 @@ class Config:
     auth: Auth = key("", Auth)
     dns: Dns = key("", Dns)
     spf: Spf = key("", Spf)
+    dkim: Dkim = key("", Dkim)
+    arc: Arc = key("", Arc)
     delivery: Delivery = key("", Delivery)
     outbound: Outbound = key("", Outbound)
     hooks: Hooks = key("", Hooks)

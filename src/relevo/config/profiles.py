@@ -46,6 +46,8 @@ DIFFERENCES = (
     Difference("penalties.refuse_from", 1000, "chasquid refuses nobody; no ordinary client is."),
     Difference("penalties.connections_per_minute", 6000, "chasquid counts none."),
     Difference("penalties.commands_per_minute", 300_000, "chasquid counts none."),
+    Difference("dkim.signing_domain", "envelope", "chasquid signs as the domain of MAIL FROM."),
+    Difference("arc.seal", False, "chasquid does not add to messages that it hands on."),
     Difference("delivery.local", "mda", "chasquid hands local mail to a mail delivery agent."),
     Difference("hooks.writable_by_others", "warn", "chasquid does not look at it."),
     Difference(

@@ -67,6 +67,8 @@ _WHAT_KEYS = {
     "auth": "Logging in",
     "dns": "Looking up names",
     "spf": "Who may send mail of a domain",
+    "dkim": "Signatures of messages",
+    "arc": "Messages that other servers handed on",
     "delivery": "Local delivery",
     "outbound": "Mail to other servers",
     "hooks": "Programs of the operator",

@@ -1,11 +1,13 @@
-"""Mail authentication: SPF, and the fields that tell receivers of a message what was found.
+"""Mail authentication: SPF, DKIM, ARC, and the fields that tell others what was found.
 
 Functions over values; whatever needs DNS gets its look-ups passed in.
 """
 
 from relevo.mailauth.authentication_results import (
     MethodResult,
+    arc_method_result,
     authentication_results_field,
+    dkim_method_results,
     remove_forged_results,
     spf_method_result,
 )
@@ -17,8 +19,10 @@ __all__ = [
     "SpfIdentity",
     "SpfOutcome",
     "SpfResult",
+    "arc_method_result",
     "authentication_results_field",
     "check_host",
+    "dkim_method_results",
     "received_spf_field",
     "remove_forged_results",
     "spf_method_result",

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relevo.mail import InvalidAddress, normalize_domain
-from relevo.mailauth.comments import comment, value
+from relevo.mailauth.arc import ArcResult
+from relevo.mailauth.comments import comment, quoted, value
+from relevo.mailauth.dkim import DkimOutcome, DkimResult
 from relevo.mailauth.spf import SpfResult
 
 _NAME = b"authentication-results"
@@ -27,16 +29,51 @@ _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class MethodResult:
-    """What one method found: `spf`, `pass`, and a comment (RFC 8601 §2.2, resinfo)."""
+    """What one method found: `spf`, `pass`, and a comment (RFC 8601 §2.2, resinfo).
+
+    `reason` says why it is no pass; `properties` name what was looked at, as `header.d` and its
+    value.
+    """
 
     method: str
     result: str
     comment: str = ""
+    reason: str = ""
+    properties: tuple[tuple[str, str], ...] = ()
 
 
 def spf_method_result(result: SpfResult) -> MethodResult:
     """SPF's line."""
     return MethodResult("spf", result.outcome.value, result.reason)
+
+
+def dkim_method_results(results: Sequence[DkimResult]) -> list[MethodResult]:
+    """A line for each signature; one that says `none` where there is none (RFC 8601 §2.7.1)."""
+    if not results:
+        return [MethodResult("dkim", DkimOutcome.NONE.value)]
+    return [
+        MethodResult(
+            "dkim",
+            result.outcome.value,
+            reason=result.reason,
+            properties=tuple(
+                (name, text)
+                for name, text in (
+                    ("header.b", result.signature_start),
+                    ("header.d", result.domain),
+                    ("header.s", result.selector),
+                    ("header.a", result.algorithm),
+                )
+                if text
+            ),
+        )
+        for result in results
+    ]
+
+
+def arc_method_result(result: ArcResult) -> MethodResult:
+    """ARC's line (RFC 8617 §10.2)."""
+    return MethodResult("arc", result.outcome.value, reason=result.reason)
 
 
 def authentication_results_field(authserv_id: str, results: Sequence[MethodResult]) -> bytes:
@@ -45,6 +82,10 @@ def authentication_results_field(authserv_id: str, results: Sequence[MethodResul
     for result in results:
         said = f" {comment(result.comment)}" if result.comment else ""
         lines.append(f"\t;{result.method}={result.result}{said}")
+        if result.reason:
+            lines[-1] += f" reason={quoted(result.reason)}"
+        if result.properties:
+            lines.append("\t " + " ".join(f"{name}={value(v)}" for name, v in result.properties))
     if not results:
         lines.append("\t;none")
     return ("\r\n".join(lines) + "\r\n").encode()

@@ -20,5 +20,10 @@ def value(text: str) -> str:
     """`text` where a value is expected: as it is when it is a token, else quoted."""
     if _TOKEN.fullmatch(text):
         return text
-    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """`text` as a quoted string on one line."""
+    shown = "".join(c if c.isprintable() else "?" for c in text[:MAX_COMMENT])
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'

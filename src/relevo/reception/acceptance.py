@@ -23,11 +23,14 @@ from relevo.mail import (
     received_field,
 )
 from relevo.mailauth import (
+    arc_method_result,
     authentication_results_field,
+    dkim_method_results,
     received_spf_field,
     remove_forged_results,
     spf_method_result,
 )
+from relevo.mailauth.arc import ArcOutcome
 from relevo.queue.store import Envelope, NewMessage
 from relevo.reception import answers
 from relevo.value import dataclass
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.directory import AliasHooks, Directory, Target
     from relevo.journal import Event, HookVerdict
-    from relevo.mailauth import SpfResult
+    from relevo.mailauth import MethodResult
     from relevo.queue.store import MessageId
     from relevo.reception.answers import Answer
     from relevo.reception.arriving import ArrivingMessage
@@ -160,6 +163,16 @@ def traced_start(transaction: Transaction, message: ArrivingMessage, arrival: Ar
         message_id=arrival.message_id,
         time=arrival.time,
     )
+    head, rest = own_head(message, arrival)
+    authenticated = b"" if arrival.identity else _authentication_fields(transaction, arrival)
+    return b"".join((authenticated, received_field(facts), transaction.signatures, head, rest))
+
+
+def own_head(message: ArrivingMessage, arrival: Arrival) -> tuple[bytes, bytes]:
+    """The head that we answer for, and what of the message behind it is in memory.
+
+    It is the client's, without forged results; that of a user is complete. The same at each call.
+    """
     start = message.start()
     length = head_length(start)
     head = remove_forged_results(start[:length], arrival.authserv_id)
@@ -167,10 +180,7 @@ def traced_start(transaction: Transaction, message: ArrivingMessage, arrival: Ar
         head = complete_submission(
             head, now=arrival.time, message_id=arrival.message_id, hostname=arrival.hostname
         )
-        authenticated = b""
-    else:
-        authenticated = _authentication_fields(transaction.spf, arrival.authserv_id)
-    return b"".join((authenticated, received_field(facts), head, start[length:]))
+    return head, start[length:]
 
 
 def compose(
@@ -210,12 +220,22 @@ def compose(
     return NewMessage(arrival.message_id, arrival.time, envelope, content, units, events)
 
 
-def _authentication_fields(spf: SpfResult | None, authserv_id: str) -> bytes:
-    """What was found out about the sender, for those who read the message."""
-    if spf is None:
-        return authentication_results_field(authserv_id, ())
-    results = (spf_method_result(spf),)
-    return authentication_results_field(authserv_id, results) + received_spf_field(spf)
+def method_results(transaction: Transaction) -> list[MethodResult]:
+    """What was found out about sender and message, in the order of Authentication-Results."""
+    spf, findings = transaction.spf, transaction.findings
+    results = [] if spf is None else [spf_method_result(spf)]
+    if findings is not None:
+        results += [] if findings.dkim is None else dkim_method_results(findings.dkim)
+        if findings.arc.outcome is not ArcOutcome.NONE:
+            results.append(arc_method_result(findings.arc))
+    return results
+
+
+def _authentication_fields(transaction: Transaction, arrival: Arrival) -> bytes:
+    """For those who read the message."""
+    field = authentication_results_field(arrival.authserv_id, method_results(transaction))
+    spf = transaction.spf
+    return field if spf is None else field + received_spf_field(spf)
 
 
 def _protocol(transaction: Transaction, arrival: Arrival) -> str:

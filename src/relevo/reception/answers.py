@@ -51,6 +51,7 @@ QUEUE_FULL = Answer(451, "4.3.0", "The queue is full, try again later")
 TOO_MANY_EXPANDED = Answer(
     451, "4.5.3", "The recipients stand for too many addresses; send to fewer at once"
 )
+SIGNING_FAILED = Answer(451, "4.3.0", "The message cannot be signed now, try again later")
 HEADER_TOO_LARGE = Answer(552, "5.3.4", "The header of the message is too large")
 HEADER_BROKEN = Answer(554, "5.6.0", "The header of the message cannot be read")
 LOOPS = Answer(554, "5.4.6", "The message has passed through too many servers: it loops")

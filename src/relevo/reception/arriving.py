@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relevo.queue.store import Content, SpoolWriter
+    from relevo.reception.body_watch import BodyWatch
 
 IN_MEMORY = 256 * 1024  # octets; a message above this streams to the spool
 HIGH_WATER = 1024 * 1024  # octets handed to the spool and not yet written: stop reading
@@ -29,10 +30,18 @@ class ArrivingMessage:
         "_new_spool",
         "_size",
         "_spool",
+        "_watch",
+        "body_watch",
         "is_header_too_large",
     )
 
-    def __init__(self, new_spool: Callable[[], SpoolWriter], header_limit: int) -> None:
+    def __init__(
+        self,
+        new_spool: Callable[[], SpoolWriter],
+        header_limit: int,
+        watch: Callable[[bytes], BodyWatch | None] | None = None,
+    ) -> None:
+        """`watch` is given the head of a large message and may want to see its body."""
         self._new_spool = new_spool
         self._header_limit = header_limit
         self._chunks: list[bytes] = []
@@ -40,11 +49,15 @@ class ArrivingMessage:
         self._head = b""
         self._spool: SpoolWriter | None = None
         self.is_header_too_large = False
+        self._watch = watch
+        self.body_watch: BodyWatch | None = None
 
     def add(self, data: bytes) -> None:
         """More octets. Raises StoreFailed when the spool failed."""
         if self._spool is not None:
             self._spool.write(data)
+            if self.body_watch is not None:
+                self.body_watch.add(data)
             return
         if self.is_header_too_large:
             return
@@ -63,6 +76,10 @@ class ArrivingMessage:
         self._head = data[:end]
         self._spool = self._new_spool()
         self._spool.write(data[end:])
+        if self._watch is not None:
+            self.body_watch = self._watch(data[: end - 2])
+            if self.body_watch is not None:
+                self.body_watch.add(data[end:])
 
     @property
     def spool(self) -> SpoolWriter | None:

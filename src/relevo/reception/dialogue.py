@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.directory import Existence, UnknownNow
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from relevo.journal import HookVerdict
     from relevo.queue.store import NewMessage
     from relevo.reception.acceptance import Expansion
+    from relevo.reception.body_watch import BodyWatch
     from relevo.reception.line import Line
     from relevo.reception.services import Mode, Services
 
@@ -242,9 +244,18 @@ class Dialogue:
     def _on_body_start(self, _event: events.BodyStart) -> None:
         assert self._transaction is not None
         self._transaction.message = ArrivingMessage(
-            self._services.store.spool, self._services.config.limits.header_size
+            self._services.store.spool,
+            self._services.config.limits.header_size,
+            partial(self._watch_body, self._transaction),
         )
         self._line.session.proceed()
+
+    def _watch_body(self, transaction: Transaction, head: bytes) -> BodyWatch | None:
+        """Who wants to see the body of a large message, now that its head is there."""
+        services, identity = self._services, self._login.identity
+        return services.mail_checks.watch(
+            transaction, head, services.config, identity=identity, now=time.time()
+        )
 
     def _on_chunk(self, event: events.Chunk) -> None:
         message = self._transaction.message if self._transaction else None
@@ -259,6 +270,8 @@ class Dialogue:
         spool = message.spool
         if spool is not None and spool.pending > HIGH_WATER:
             self._line.hold_reading(spool.drained())
+        elif message.body_watch is not None and message.body_watch.pending > HIGH_WATER:
+            self._line.hold_reading(message.body_watch.drained())
 
     def _on_message_end(self, _event: events.MessageEnd) -> None:
         transaction, self._transaction = self._transaction, None
@@ -281,7 +294,11 @@ class Dialogue:
         limit = services.config.limits.expanded_recipients
         expansion = expand_now(transaction.recipients, directory, limit)
         programs = services.post_data.find()
-        if expansion is None or programs:
+        must_wait = services.mail_checks.is_needed(
+            transaction, message, expansion, directory, services.config,
+            identity=self._login.identity,
+        )  # fmt: skip
+        if expansion is None or programs or must_wait:
             self._line.start(self._ask_and_store(transaction, message, expansion, programs))
             return
         arrival = self._arrival()
@@ -296,21 +313,24 @@ class Dialogue:
         expansion: Expansion | None,
         programs: list[Program],
     ) -> None:
-        """Expand where hooks must be asked, then ask the post-data hooks."""
+        """Expand where hooks must be asked; verify or sign; post-data hooks; seal."""
         services = self._services
         directory = services.directory()
+        config, checks = services.config, services.mail_checks
         limit = services.config.limits.expanded_recipients
         arrival = self._arrival()
         try:
             if expansion is None:
                 hooks = transaction.alias_hooks or directory.asked_once()
                 expansion = await expand(transaction.recipients, directory, limit, hooks)
+            await checks.authenticate(transaction, message, arrival, config, services.resolver)
             hooked = Hooked(traced_start(transaction, message, arrival), expansion)
             if programs:
                 hooked = await ask_hooks(
                     services.post_data, programs, transaction, arrival, message, hooked,
                     directory, limit,
                 )  # fmt: skip
+            hooked = await checks.seal(transaction, message, arrival, hooked, directory, config)
         except RefusedByHook as refusal:
             self._record_hooks(transaction.records_of(arrival.message_id) + refusal.records)
             self._refuse_message(refusal, transaction, arrival.message_id)

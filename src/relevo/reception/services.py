@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from relevo.queue import SqliteStore
     from relevo.queue.store import MessageId, Unit
     from relevo.reception.admission import Gate
+    from relevo.reception.authentication import MailChecks
 
 _MOST_SETTINGS = 256
 
@@ -71,6 +72,7 @@ class Services:
     is_queue_full: Callable[[], bool]
     post_data: PostDataHooks
     resolver: DnsLookups
+    mail_checks: MailChecks
     penalties: Penalties = field(default_factory=Penalties)  # this one exempts everybody
     stage_hooks: StageHooks | None = None  # None: none is declared for connect to rcpt
     handshakes: HandshakeTurns = field(default_factory=HandshakeTurns)

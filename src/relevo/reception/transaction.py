@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from relevo.mail import Address
     from relevo.mailauth import SpfResult
     from relevo.reception.arriving import ArrivingMessage
+    from relevo.reception.authentication import Findings, Inspection
     from relevo.smtp.events import MailParameters, RcptParameters
 
 
@@ -39,6 +40,9 @@ class Transaction:
     message: ArrivingMessage | None = None
     alias_hooks: AliasHooks | None = None  # remembers what they said in this transaction
     spf: SpfResult | None = None  # None: not asked
+    inspection: Inspection | None = None  # of a large message's signatures, once its head is there
+    findings: Findings | None = None  # what signatures are worth; None: not looked at
+    signatures: bytes = b""  # ours: whole fields, to stand above what the client sent
     hook_tags: tuple[str, ...] = ()
     hook_records: tuple[HookVerdict, ...] = ()  # of hooks that accepted what came so far
 

@@ -31,10 +31,18 @@ from relevo.hooks.caller import Caller
 from relevo.hooks.post_data import PostDataHooks
 from relevo.hooks.stages import SESSION_STAGES, StageHooks
 from relevo.journal import MailLogUnavailable
+from relevo.mailauth.dkim.key_files import KeyFiles
 from relevo.outbound import RemoteAgents, RemoteSurroundings, TlsContexts, listening_at
 from relevo.queue import StoreOptions, StoreState, open_store
 from relevo.queue.ids import new_id
-from relevo.reception import ConnectionLimits, Gate, Penalties, Services, SmtpConnection
+from relevo.reception import (
+    ConnectionLimits,
+    Gate,
+    MailChecks,
+    Penalties,
+    Services,
+    SmtpConnection,
+)
 from relevo.service.certificates import CertificateError, Certificates
 from relevo.service.heartbeat import INTERVAL as HEARTBEAT
 from relevo.service.logs import LogUnavailable, open_maillog, setup_logging
@@ -107,6 +115,8 @@ class Worker:
         self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks, users=self._dovecot)
         self._certificates = Certificates(config.config_dir / "certs")
         self._certificates.refresh()
+        self._keys = KeyFiles(config.config_dir)
+        self._keys.refresh()
         self._store = open_store(
             config.data_dir,
             owner=setup.row,
@@ -138,6 +148,7 @@ class Worker:
             post_data=PostDataHooks(self._hooks),
             stage_hooks=StageHooks.for_stages(self._hooks, SESSION_STAGES),
             resolver=self._resolver,
+            mail_checks=MailChecks(self._keys),
             penalties=Penalties(setup.tables.penalties, setup.row),
             count=partial(setup.tables.counters.add_to, setup.row),
             count_command=setup.tables.counters.command_counter(setup.row),
@@ -232,6 +243,7 @@ class Worker:
         while True:
             await asyncio.sleep(self._config.reload.interval.total_seconds())
             await asyncio.to_thread(self._watcher.refresh, time.time())
+            await asyncio.to_thread(self._keys.refresh)
             self._refresh_certificates()
 
     async def _watch_queue(self) -> None:
@@ -278,6 +290,7 @@ class Worker:
             )
         except DirectoryErrors:
             logger.exception("users and aliases stay as they were")
+        await asyncio.to_thread(self._keys.refresh)
         self._use(config, watcher, dovecot)
         logger.info("configuration and files re-read")
 

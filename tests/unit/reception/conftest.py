@@ -16,11 +16,12 @@ from relevo.directory import DirectoryWatcher
 from relevo.hooks.post_data import PostDataHooks
 from relevo.hooks.programs import Program
 from relevo.journal import Event
+from relevo.mailauth.dkim.key_files import KeyFiles
 from relevo.queue import SecurityLevel
 from relevo.queue.ids import new_id
 from relevo.queue.sqlite import SqliteStore
 from relevo.queue.store import Content, MemoryContent, NewMessage, StoreFailed, Unit
-from relevo.reception import ConnectionLimits, ConnectionTable, Gate, Mode, Services
+from relevo.reception import ConnectionLimits, ConnectionTable, Gate, MailChecks, Mode, Services
 from relevo.reception.connection import SmtpConnection
 from unit.reception.names import Names
 
@@ -175,6 +176,8 @@ class Place:
     def services(self) -> Services:
         watcher = DirectoryWatcher(self.config)
         limits = self.config.limits
+        keys = KeyFiles(self.config.config_dir)
+        keys.refresh()
         return Services(
             config=self.config,
             directory=lambda: watcher.current,
@@ -193,6 +196,7 @@ class Place:
             new_id=new_id,
             is_queue_full=lambda: self.is_queue_full,
             post_data=cast("PostDataHooks", NoHooks()),
+            mail_checks=MailChecks(keys),
             resolver=self.names,
         )
 

@@ -55,8 +55,11 @@ class SigningKey:
     @property
     def algorithm(self) -> Algorithm:
         """The a= tag."""
-        is_rsa = isinstance(self.key, RSAPrivateKey)
-        return Algorithm.RSA_SHA256 if is_rsa else Algorithm.ED25519_SHA256
+        return Algorithm.RSA_SHA256 if self.is_rsa else Algorithm.ED25519_SHA256
+
+    @property
+    def is_rsa(self) -> bool:
+        return isinstance(self.key, RSAPrivateKey)
 
     @property
     def is_quick(self) -> bool:
