@@ -74,6 +74,15 @@ def domain_patterns(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ..
     return tuple(dict.fromkeys(map(_pattern, values)))
 
 
+def domain_names(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+    """Domains, in A-labels."""
+    names = tuple(dict.fromkeys(map(_pattern, values)))
+    for name in names:
+        if "*" in name:
+            raise BadValue(f"{name!r} is no domain", 'for example "example.org"')
+    return names
+
+
 def _pattern(text: str) -> str:
     if text == "*":
         return text

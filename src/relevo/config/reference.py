@@ -71,6 +71,7 @@ _WHAT_KEYS = {
     "arc": "Messages that other servers handed on",
     "delivery": "Local delivery",
     "outbound": "Mail to other servers",
+    "outbound_tls": "TLS with other servers",
     "hooks": "Programs of the operator",
     "queue": "The queue",
     "history": "What is remembered about messages",

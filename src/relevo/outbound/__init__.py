@@ -6,6 +6,14 @@ connections demand of a host is one value, `HostTls`.
 """
 
 from relevo.outbound.assembly import RemoteAgents, RemoteSurroundings, listening_at
+from relevo.outbound.protection import Protection, ProtectionSurroundings
 from relevo.outbound.tls_contexts import TlsContexts
 
-__all__ = ["RemoteAgents", "RemoteSurroundings", "TlsContexts", "listening_at"]
+__all__ = [
+    "Protection",
+    "ProtectionSurroundings",
+    "RemoteAgents",
+    "RemoteSurroundings",
+    "TlsContexts",
+    "listening_at",
+]

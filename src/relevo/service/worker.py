@@ -32,7 +32,13 @@ from relevo.hooks.post_data import PostDataHooks
 from relevo.hooks.stages import SESSION_STAGES, StageHooks
 from relevo.journal import MailLogUnavailable
 from relevo.mailauth.dkim.key_files import KeyFiles
-from relevo.outbound import RemoteAgents, RemoteSurroundings, TlsContexts, listening_at
+from relevo.outbound import (
+    Protection,
+    ProtectionSurroundings,
+    RemoteAgents,
+    RemoteSurroundings,
+    listening_at,
+)
 from relevo.queue import StoreOptions, StoreState, open_store
 from relevo.queue.ids import new_id
 from relevo.reception import (
@@ -125,6 +131,7 @@ class Worker:
             checkpoints=setup.row == 0,
         )
         self._resolver = _make_resolver(config)
+        self._protection = self._make_protection(config)
         self._dispatcher = make_dispatcher(
             config,
             store=self._store,
@@ -164,6 +171,7 @@ class Worker:
         self._start(self._watch_files(), "files")
         self._start(self._watch_hup(), "reload")
         self._start(self._watch_queue(), "queue size")
+        self._start(self._protection.run(), "TLS with other servers")
         if config.server.watch_loop:
             self._start(self._watch_loop(), "loop lag")
         servers = [await self._serve(listener) for listener in setup.listeners]
@@ -181,9 +189,22 @@ class Worker:
                 lookups=lambda: self._resolver,
                 listening=listening_at(listener.socket for listener in self._setup.listeners),
                 workers=self._config.server.workers or os.cpu_count() or 1,
-                protection=None,
-                contexts=TlsContexts(),
+                protection=self._protection.policies,
+                contexts=self._protection.contexts,
             )
+        )
+
+    def _make_protection(self, config: Config) -> Protection:
+        return Protection(
+            config,
+            ProtectionSurroundings(
+                lookups=lambda: self._resolver,
+                levels=self._store.outgoing_levels,
+                store=self._store,
+                new_id=new_id,
+                name=str(self._setup.row),
+                is_reporter=self._setup.row == 0,
+            ),
         )
 
     async def _serve(self, listener: Listener) -> asyncio.Server:
@@ -311,6 +332,7 @@ class Worker:
         services.authenticator = self._make_authenticator(config)
         # look-ups under way end by themselves, in the old one
         services.resolver = self._resolver = _make_resolver(config)
+        self._protection.use(config)
         services.gate.limits = _limits(config)
         services.penalties.use(config, services.count)
         services.forget_settings()
@@ -362,6 +384,7 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._protection.aclose()
         await self._resolver.aclose()
         await self._store.close()
         self._maillog.close()
