@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.dialog import ConnectionEnded, Dialog
+from harness.message_ends import CONTENT_NOT_ENDS, FALSE_ENDS
 from harness.processes import reaping
 from harness.server import RelevoFactory, RelevoServer
 
@@ -17,33 +18,6 @@ ENVELOPE = (b"EHLO client.test", b"MAIL FROM:<a@r.test>", b"RCPT TO:<user@d1.tes
 SECOND = (
     b"MAIL FROM:<smuggled@r.test>\r\nRCPT TO:<juan@d1.test>\r\n"
     b"DATA\r\nSubject: smuggled\r\n\r\nx\r\n.\r\n"
-)
-
-# what some server has taken for the end of a message; only CRLF . CRLF is one
-FALSE_ENDS = (
-    b"\n.\n",
-    b"\n.\r\n",
-    b"\r\n.\n",
-    b"\r.\r",
-    b"\r.\r\n",
-    b"\r\n.\r",
-    b"\r.\n",
-    b"\n.\r",
-    b"\n\n.\n\n",
-    b"\r\r\n.\r\r\n",
-    b"\r\n.\r\r\n",
-    b"\r\n\n.\r\n",
-    b"\n\r.\n\r",
-)
-# these hold no bare CR or LF: they are content
-CONTENT_NOT_ENDS = (
-    b"\r\n\x00.\r\n",
-    b"\r\n.\x00\r\n",
-    b"\r\n. \r\n",
-    b"\r\n..\r\n",
-    b"\r\n\x0b.\r\n",
-    b"\xe2\x80\xa8.\xe2\x80\xa8",
-    b"\xc2\x85.\xc2\x85",
 )
 
 
