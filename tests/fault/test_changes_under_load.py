@@ -12,6 +12,7 @@ import pytest
 
 from fault.form import FORM
 from harness.certificates import write_certificate
+from harness.config_dir import standard_settings
 from harness.dialog import Dialog
 from harness.processes import Process
 from harness.server import RelevoFactory, RelevoServer, run_relevo
@@ -54,7 +55,11 @@ def test_no_session_fails_by_a_new_certificate(start_relevo: RelevoFactory) -> N
         for _ in range(FORM.certificates):
             chain = write_certificate(server.config.chain.parent, "mx.test").read_text()
             for _ in range(4):  # each worker
-                wait_for(lambda: presented(server) == chain.strip(), what="the new certificate")
+                wait_for_certificate(server, chain.strip())
+
+
+def wait_for_certificate(server: RelevoServer, chain: str) -> None:
+    wait_for(lambda: presented(server) == chain, what="the new certificate")
 
 
 def presented(server: RelevoServer) -> str:
@@ -76,15 +81,19 @@ def test_no_session_fails_by_a_restart(start_relevo: RelevoFactory) -> None:
     with undisturbed(server) as sessions:
         for number in range(FORM.restarts):
             if number % 2:
-                before = ask(server.config.data, "status")["started"]
+                before = started(server)
                 server.process.send(signal.SIGUSR2)
-                wait_for(lambda: started(server) not in {before, 0.0}, timeout_s=60)  # noqa: B023 - called at once
+                wait_until_restarted(server, before)
             else:
                 process = restart(server)
                 assert process.popen.returncode == 0, process.output()
             sessions.wait_for_more(MESSAGES_BETWEEN)
     assert server.process.is_running(), "its process goes on"
     assert not old & server.workers()
+
+
+def wait_until_restarted(server: RelevoServer, before: float) -> None:
+    wait_for(lambda: started(server) != before, timeout_s=60, what="the restart")
 
 
 def started(server: RelevoServer) -> float:
@@ -110,10 +119,13 @@ def test_a_restart_that_would_fail_changes_nothing_and_says_why(
 def test_a_restart_takes_up_what_a_reload_cannot(start_relevo: RelevoFactory) -> None:
     server = start_relevo(settings={"server.workers": 1})
     smtp = server.smtp
-    toml = server.config.path / "relevo.toml"
-    text = toml.read_text().replace("server.workers = 1", "server.workers = 3")
-    toml.write_text(
-        text.replace("listen.submission = ", "#") + 'listen.monitoring = "127.0.0.1:0"\n'
+    server.config.write_settings(
+        {
+            **standard_settings(server.config.path),
+            "server.workers": 3,
+            "listen.submission": [],
+            "listen.monitoring": "127.0.0.1:0",
+        }
     )
     process = restart(server)
     assert process.popen.returncode == 0, process.output()

@@ -15,6 +15,7 @@ import pytest
 
 from fault.injected.board import Fault, Operation
 from fault.injected.scene import Scene
+from fault.load.messages import Kind, Message
 from harness.processes import Reaper
 from harness.waiting import wait_for
 
@@ -130,3 +131,33 @@ def test_a_store_that_fails_says_so_and_does_not_spin(scene: Scene) -> None:
     print(f"{share:.2f} of a processor, {lines} lines in the log")
     assert share < 0.3
     assert lines < 2000
+
+
+def test_a_slow_disk_makes_sessions_wait_and_nothing_else(scene: Scene) -> None:
+    slow = Fault(operations=SYNC, path="/data/", delay_s=1.0, times=4)
+    with scene.load() as load, scene.outage(load, slow, hits=4):
+        load.wait_for_answers(10)
+    assert not load.refused
+    scene.verdict().require_nothing_lost()
+
+
+def test_while_the_disk_hangs_nothing_is_answered_and_then_everything_once(scene: Scene) -> None:
+    hanging = Fault(operations=SYNC, path=WAL, delay_s=600.0)
+    impatient = Message("gone", 0, 300, Kind.LOCAL)
+    with scene.load() as load:
+        load.wait_for_answers(10)
+        with scene.board.inject(hanging) as injected:
+            wait_for(lambda: injected.hits >= 1, what="a sync that hangs")
+            answered = load.answered
+            with scene.site.server.dialog() as client:
+                client.envelope("a@client.test", impatient.recipient)
+                client.expect(354, "DATA")
+                client.send(impatient.content() + b".\r\n")
+                assert not client.pending(1.0)
+            scene.ledger.unanswered[impatient.name] += 1
+            with scene.site.server.dialog() as client:
+                client.expect(250, "EHLO other.test")
+                client.expect(250, "NOOP")
+            assert load.answered - answered <= 6  # of the batch before
+        load.wait_for_answers(20)
+    scene.verdict().require_nothing_lost()
