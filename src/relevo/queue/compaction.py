@@ -43,7 +43,7 @@ _SPARSE = (
 _LIVING = "SELECT id, start, size FROM message WHERE file = ? ORDER BY start"
 _MOVE = """
 UPDATE message SET file = ?, start = NULL WHERE id = ? AND file = ? AND start = ?
-    AND NOT EXISTS (SELECT 1 FROM unit WHERE message = id AND owner IS NOT NULL)
+    AND NOT EXISTS (SELECT 1 FROM unit WHERE message = id AND owner >= 0)
 """
 
 

@@ -298,18 +298,21 @@ def release_owner(data_dir: Path, owner: int) -> int:
     return _update_units(data_dir, "SET owner = NULL WHERE owner = ?", (owner,))
 
 
-def start_over(data_dir: Path, now: float) -> int:
-    """At start, when no worker can be running: no unit is leased and all are due.
+def start_over(data_dir: Path, now: float, *, tries_all: bool = True, workers: int = 0) -> int:
+    """At start, when no worker can be running: no unit is leased.
 
-    What waited is tried at once, however long it was to wait: what kept it may be what made the
-    operator restart. A message from the future (the clock was set back) is as old as if it had
-    just come. Returns how many units changed. Raises DatabaseError.
+    With `tries_all` what waited is tried at once, however long it was to wait: what kept it may be
+    what made the operator restart. Otherwise the backlogs of the first `workers` stay as they are,
+    for those who get their numbers. A message from the future (the clock was set back) is as old
+    as if it had just come. Returns how many units changed. Raises DatabaseError.
     """
+    if tries_all:
+        change = "SET owner = NULL, due = min(due, ?) WHERE owner IS NOT NULL OR due > ?"
+        values: tuple[float, ...] = (now, now)
+    else:
+        change, values = "SET owner = NULL WHERE owner >= 0 OR owner < ?", (-workers,)
     return _update_units(
-        data_dir,
-        "SET owner = NULL, due = min(due, ?) WHERE owner IS NOT NULL OR due > ?",
-        (now, now),
-        also=lambda connection: count_from_now(connection, now),
+        data_dir, change, values, also=lambda connection: count_from_now(connection, now)
     )
 
 

@@ -34,7 +34,7 @@ SELECT message, number, route, due, attempts, recipients, created, size, envelop
     start
 FROM unit JOIN message ON id = message WHERE message = ? AND number = ?
 """
-_RELEASE = "UPDATE unit SET owner = NULL WHERE owner = ?"
+_RELEASE = "UPDATE unit SET owner = NULL WHERE owner = ?"  # its backlog stays
 
 
 class LeasedRow(NamedTuple):

@@ -39,12 +39,15 @@ _UNITS = (
 _CONTENT = "SELECT content, file, start, size FROM message WHERE id = ?"
 _COUNTS = (
     "SELECT messages, events, (SELECT count(*) FROM unit),"
-    " (SELECT count(*) FROM unit WHERE owner IS NOT NULL),"
+    " (SELECT count(*) FROM unit WHERE owner IS NOT NULL AND owner >= 0),"
     " (SELECT min(due) FROM unit WHERE owner IS NULL) FROM counter"
 )
 _OLDEST = "SELECT created FROM message ORDER BY id LIMIT 1"
-_RETRY = "UPDATE unit SET due = ? WHERE message = ? AND owner IS NULL"
-_FILE = "SELECT file, (SELECT count(owner) FROM unit WHERE message = id) FROM message WHERE id = ?"
+_RETRY = "UPDATE unit SET due = ?, owner = NULL WHERE message = ? AND (owner IS NULL OR owner < 0)"
+_FILE = (
+    "SELECT file, (SELECT count(*) FROM unit WHERE message = id AND owner >= 0)"
+    " FROM message WHERE id = ?"
+)
 _DROP = "DELETE FROM unit WHERE message = ?"
 _INSERT_EVENT = "INSERT OR IGNORE INTO event (message, n, time, kind, data) VALUES (?, ?, ?, ?, ?)"
 _COUNT = "UPDATE counter SET messages = messages - ?, events = events + ?"
@@ -252,7 +255,12 @@ class QueueReader:
     def _summary(self, row: tuple[Any, ...]) -> Summary:
         identity, created, size, envelope = row
         units = tuple(
-            (route, None if owner is not None else due, attempts, decode_recipients(recipients))
+            (
+                route,
+                None if owner is not None and owner >= 0 else due,
+                attempts,
+                decode_recipients(recipients),
+            )
             for route, due, attempts, owner, recipients in self._connection.execute(
                 _UNITS, (identity,)
             )

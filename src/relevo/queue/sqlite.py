@@ -20,6 +20,7 @@ import apsw
 
 from relevo.journal.events import Event
 from relevo.queue import leases
+from relevo.queue.backlog import Round, backlog_of, may_take, take_round
 from relevo.queue.checkpoints import HistoryBounds, Keeper
 from relevo.queue.commit import Adding, Calling, Finishing, NewRows, Request, release_units
 from relevo.queue.database import QueuePaths
@@ -33,8 +34,11 @@ from relevo.queue.segments import SegmentWriter
 from relevo.queue.spool import Spool, SpooledContent
 from relevo.queue.store import (
     Content,
+    Leased,
     MemoryContent,
     NewMessage,
+    Place,
+    Room,
     SpoolWriter,
     StoreFailed,
     Unit,
@@ -100,6 +104,7 @@ class SqliteStore:
         self._numbers = Numbers(owner)
         self._events = Buffer()
         self._counted_at = float("-inf")
+        self._backlog_place = ""
         self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="relevo-spool-pool")
         self.health = Health(paths.directory, disk, min_free_space=options.min_free_space)
         self._writer = Writer(
@@ -131,8 +136,10 @@ class SqliteStore:
         """Below the floor of free space: answer MAIL with 452 4.3.1."""
         return self.health.is_short_of_space
 
-    async def add(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
-        rows = await self._rows(message, is_leased=lease)
+    async def add(
+        self, message: NewMessage, *, lease: bool, place: Place | None = None
+    ) -> tuple[Unit, ...]:
+        rows = await self._rows(message, is_leased=lease, place=place)
         future: asyncio.Future[None] = self._loop.create_future()
         request = Adding(future, rows, lease)
         try:
@@ -152,6 +159,7 @@ class SqliteStore:
         return tuple(
             Unit(identity, unit.route, number, created, 0, envelope, unit.recipients, content)
             for number, unit in enumerate(message.units)
+            if rows.units[number][5] == self._owner
         )
 
     def spool(self) -> SpoolWriter:
@@ -172,6 +180,23 @@ class SqliteStore:
             raise
         assert isinstance(rows, list)
         return leases.units_of(rows, self._paths.spool)
+
+    async def lease_in(self, room: Room, *, now: float) -> Leased:
+        if not await self._look(lambda db: may_take(db, self._owner, now)):
+            return Leased(())
+        future: asyncio.Future[object] = self._loop.create_future()
+        place = self._backlog_place
+        call = Calling(future, lambda db: take_round(db, self._owner, now, room, place))
+        self._writer.put(call)
+        try:
+            taken = await future
+        except asyncio.CancelledError:
+            self._release_when_done(call)
+            raise
+        assert isinstance(taken, Round)
+        self._backlog_place = taken.place
+        units = leases.units_of(taken.rows, self._paths.spool)
+        return Leased(units, taken.is_more, taken.others)
 
     async def finish(self, result: UnitResult) -> None:
         unit = result.unit
@@ -231,9 +256,10 @@ class SqliteStore:
         self._pool.shutdown()
         self._spool.close()
 
-    async def _rows(self, message: NewMessage, *, is_leased: bool) -> NewRows:
+    async def _rows(
+        self, message: NewMessage, *, is_leased: bool, place: Place | None = None
+    ) -> NewRows:
         """A message as rows; large content gets its file here, durable already."""
-        owner = self._owner if is_leased else None
         content = message.content
         blob, record, file = None, None, None
         if type(content) is not MemoryContent and not isinstance(content, SpooledContent):
@@ -250,13 +276,25 @@ class SqliteStore:
                 file = await self._seal(await self._spool.store_whole(content), message)
         identity = message.id
         units = [
-            (identity, number, unit.route, unit.due, 0, owner, encode(unit.recipients))
+            (
+                identity,
+                number,
+                unit.route,
+                unit.due,
+                0,
+                self._owner_for(unit.route, place) if is_leased else None,
+                encode(unit.recipients),
+            )
             for number, unit in enumerate(message.units)
         ]
         row = (
             identity, message.created, content.size, encode(message.envelope), blob, file, None,
         )  # fmt: skip
         return NewRows(row, units, self._numbers.rows(message.events), record)
+
+    def _owner_for(self, route: str, place: Place | None) -> int:
+        worker = None if place is None else place(route)
+        return self._owner if worker is None else backlog_of(worker)
 
     async def _own(self, content: Content) -> MemoryContent | SpooledContent:
         """Content of another kind: read into memory, or copied when it is large."""
@@ -310,6 +348,8 @@ class SqliteStore:
             self._give_back(request.rows)
         elif isinstance(request, Calling) and isinstance(request.result, list):
             self._release([leases.key_of(row) for row in request.result])
+        elif isinstance(request, Calling) and isinstance(request.result, Round):
+            self._release([leases.key_of(row) for row in request.result.rows])
 
     def _release_when_done(self, call: Calling) -> None:
         if call.future.done() and not call.future.cancelled() and not call.future.exception():

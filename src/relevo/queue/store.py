@@ -12,7 +12,7 @@ worker that is trying it) or gone. A message goes with its last unit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from enum import Enum
 from math import inf
@@ -22,6 +22,10 @@ from relevo.journal.events import Event
 from relevo.value import dataclass
 
 MessageId = NewType("MessageId", str)
+
+
+Place = Callable[[str], int | None]
+"""Says of a route whether this worker takes a unit now (None), or which one it is to wait for."""
 
 
 class TargetKind(Enum):
@@ -173,6 +177,39 @@ class SpoolWriter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How many units a worker takes in one round.
+
+    `most`: in all. `by_route` and, for routes that are not named there, `by_kind` (what stands
+    before the colon) bound those of one route; others have no room. `worker_for` says whose
+    backlog a route's units wait in; None: this worker's. Used in another thread: nothing of it
+    may change meanwhile.
+    """
+
+    most: int
+    by_route: Mapping[str, int]
+    by_kind: Mapping[str, int]
+    worker_for: Callable[[str], int] | None = None
+
+    def of(self, route: str) -> int:
+        found = self.by_route.get(route)
+        return self.by_kind.get(route.partition(":")[0], 0) if found is None else found
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """What a round of leases gave.
+
+    `is_more`: the round ended before it had seen everything, look again. `others`: workers for
+    whom more waits now.
+    """
+
+    units: tuple[Unit, ...]
+    is_more: bool = False
+    others: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """A waiting message, for lists."""
 
@@ -187,15 +224,25 @@ class Summary:
 class Store(Protocol):
     """The durable queue, as one worker sees it."""
 
-    async def add(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
+    async def add(
+        self, message: NewMessage, *, lease: bool, place: Place | None = None
+    ) -> tuple[Unit, ...]:
         """Durable on return: the 250 depends on it.
 
-        With `lease`, the units are owned by this worker and returned with the content given.
+        With `lease`, the units are owned by this worker and returned with the content given; with
+        `place` too, only those of routes for which it says None, and the others wait for the
+        worker that it names.
         """
 
     def spool(self) -> SpoolWriter: ...
     async def lease(self, *, now: float, limit: int) -> tuple[Unit, ...]:
         """Own up to `limit` units that are due, oldest due first."""
+
+    async def lease_in(self, room: Room, *, now: float) -> Leased:
+        """Own units that are due, as far as there is room; each route has its turn.
+
+        What is due and has no room waits in the backlog of the worker that serves its route.
+        """
 
     async def finish(self, result: UnitResult) -> None:
         """Outcomes, the next try, history and DSNs: one transaction; the lease ends.

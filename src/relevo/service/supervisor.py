@@ -127,7 +127,12 @@ class Supervisor:
         self._watcher = validate(config)
         create_database(config.data_dir)
         take_over_at_start(config, self._watcher.current)
-        start_over(config.data_dir, time.time())
+        start_over(
+            config.data_dir,
+            time.time(),
+            tries_all=config.queue.retry_at_start,
+            workers=config.server.workers or os.cpu_count() or 1,
+        )
         self._control = ControlSocket(
             config.data_dir, self.answer, before.control if before else None
         )

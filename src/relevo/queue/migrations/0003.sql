@@ -1,0 +1,4 @@
+-- Backlogs: a unit that is due and waits for room at its next hop has -1 - WORKER as its owner. It
+-- has left unit_due, so that no look for due units passes it again; its worker finds it by route.
+
+CREATE INDEX unit_backlog ON unit (owner, route, message) WHERE owner < 0;
