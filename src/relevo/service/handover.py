@@ -30,7 +30,7 @@ class Handover:
     lock: int
     control: int
     sockets: dict[str, tuple[int, ...]]
-    """By what `listen` says of them: an address, or `systemd:NAME`."""
+    """By names as in `OpenSockets.by_name`."""
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Self | None:

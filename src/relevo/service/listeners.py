@@ -64,7 +64,7 @@ class OpenSockets:
     listeners: tuple[Listener, ...]
     monitoring: tuple[socket.socket, ...]
     by_name: Mapping[str, tuple[socket.socket, ...]]
-    """All of them by what `listen` says: an address, or `systemd:NAME`."""
+    """All of them by a key below [listen] and what it says, with a blank between."""
 
     def close(self) -> None:
         """In this process."""
@@ -83,7 +83,7 @@ def open_sockets(
 
     Raises ListenFailed; then none is left open.
     """
-    passed = {f"{_SYSTEMD}:{name}": sockets for name, sockets in _systemd_sockets(environ).items()}
+    passed = {f"{name} {_SYSTEMD}": sockets for name, sockets in _systemd_sockets(environ).items()}
     passed.update(held or {})
     opened: list[tuple[str, socket.socket]] = []
     by_name: dict[str, tuple[socket.socket, ...]] = {}
@@ -91,7 +91,7 @@ def open_sockets(
         for key in (*SYSTEMD_NAMES, MONITORING):
             addresses = getattr(config.listen, key)
             for address in addresses if key != MONITORING else filter(None, (addresses,)):
-                name = f"{_SYSTEMD}:{key}" if address == _SYSTEMD else address
+                name = f"{key} {address}"
                 found = passed.pop(name, None) or _open(address, key)
                 opened += [(key, sock) for sock in found]
                 by_name[name] = (*by_name.get(name, ()), *found)

@@ -110,3 +110,19 @@ def test_too_few_names_are_explained() -> None:
 def test_sockets_for_another_process_are_refused() -> None:
     answer = run_with_systemd(LISTEN_FDNAMES="a:b:c", LISTEN_PID="1")
     assert "for process 1" in str(answer["error"])
+
+
+def test_sockets_that_are_held_are_used_on_and_what_is_not_wanted_is_closed() -> None:
+    asked = config(smtp=("127.0.0.1:0",), submission=("127.0.0.1:0",))
+    before = open_sockets(asked, {})
+    addresses = [listener.address for listener in before.listeners]
+    held = {
+        name: [socket.socket(fileno=os.dup(each.fileno())) for each in sockets]
+        for name, sockets in before.by_name.items()
+    }
+    spare = socket.create_server(("127.0.0.1", 0))
+    before.close()
+    after = open_sockets(asked, {}, {**held, "smtp 127.0.0.1:26": [spare]})
+    assert [listener.address for listener in after.listeners] == addresses
+    assert spare.fileno() == -1
+    after.close()
