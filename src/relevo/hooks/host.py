@@ -193,7 +193,8 @@ class Host:
         pool.places.vacate(place)
         lived = time.monotonic() - started
         pool.start_at = time.monotonic() + (_BACK_OFF if lived < _SHORT_LIFE else 0.0)
-        self._tell(f"hook launcher {pid} of pool {pool.settings.index} ended with {code}")
+        if code:  # else it had nothing to do any more
+            self._tell(f"hook launcher {pid} of pool {pool.settings.index} ended with {code}")
 
     def _kill_adopted(self) -> None:
         """What a dead launcher left below it has become ours."""

@@ -59,7 +59,9 @@ _FILES_SPACE = socket.CMSG_SPACE(_FILES * array.array("i").itemsize)
 _PACKET = 208 * 1024  # more than a packet can be
 _CHUNK = 64 * 1024
 _MAX_ERRORS = 8 * 1024 * 1024  # octets of stderr after which a hook is killed
+_MOMENT = 0.003  # seconds; whoever waits longer than that may need one more launcher
 _PROMPT = 0.01  # seconds in which most hooks are done
+_IDLE = 30.0  # seconds after which a launcher that was needed once is not needed any more
 _LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has, at first less
 _ALL_PROCESSES = 4096  # and threads, of the user and not of the hook: the last barrier
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
@@ -93,6 +95,8 @@ class Launcher:
         except (OSError, ValueError) as error:
             self._problem = f"its launcher cannot run: {error}"
         self._pid = os.getpid()
+        self._poller = select.epoll()
+        self._poller.register(self._requests.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
         self._buffer = mmap.mmap(-1, _PACKET)  # pages that no packet needs are never there
         with suppress(_Stop):
             while not self._is_stopping:
@@ -104,10 +108,10 @@ class Launcher:
                 finally:
                     for descriptor in files:
                         os.close(descriptor)
-                if self._call_left_processes() and not kill_descendants(
-                    self._pid, patience=_CLEAN_UP
-                ):
-                    return  # the host adopts the rest and starts another launcher
+                if self._call_left_processes():
+                    self._place.lengthen()
+                    if not kill_descendants(self._pid, patience=_CLEAN_UP):
+                        return  # the host adopts the rest and starts another launcher
                 self._place.free()
 
     def _prepare(self) -> None:
@@ -150,15 +154,29 @@ class Launcher:
             raise _Stop
 
     def _next_request(self) -> tuple[bytes, list[int]]:
-        """Wait, together with the pool's other launchers: the kernel wakes one of them."""
-        files = array.array("i")
-        self._is_waiting = True
-        length, ancillary, _, _ = self._requests.recvmsg_into(
-            [self._buffer], _FILES_SPACE, socket.MSG_CMSG_CLOEXEC
-        )
-        self._is_waiting = False
+        """Wait, together with the pool's other launchers.
+
+        The kernel wakes the one of them that has waited the shortest time: its pages are the
+        likeliest to be in a cache, and those that are not needed are left idle.
+        """
+        while True:
+            self._is_waiting = True
+            is_there = self._poller.poll(_IDLE)
+            self._is_waiting = False
+            if not is_there:
+                if not self._place.is_one_of_few:
+                    raise _Stop
+                continue
+            try:
+                length, ancillary, _, _ = self._requests.recvmsg_into(
+                    [self._buffer], _FILES_SPACE, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+                )
+            except BlockingIOError:  # another one was faster
+                continue
+            break
         if not length:
             raise _Stop  # nobody is left who could ask
+        files = array.array("i")
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 files.frombytes(data[: len(data) - len(data) % files.itemsize])
@@ -186,7 +204,7 @@ class Launcher:
             return Report(How.NOT_STARTED, detail=self._problem)
         try:
             inputs = self._inputs(request, files)
-            call = _Call(request, inputs, self._settings.limits.cpu)
+            call = _Call(request, inputs, self._settings.limits.cpu, self._place)
         except (OSError, ValueError) as error:
             detail = getattr(error, "strerror", None) or str(error)
             return Report(How.NOT_STARTED, detail=detail, seconds=time.monotonic() - start)
@@ -222,8 +240,9 @@ class _Read(Enum):
 class _Call:
     """One running hook. Raises OSError where it cannot be started."""
 
-    def __init__(self, request: Request, files: list[int], cpu_s: int) -> None:
+    def __init__(self, request: Request, files: list[int], cpu_s: int, place: Place) -> None:
         self._request = request
+        self._place = place
         self._output = bytearray()
         self._errors = bytearray()
         self._errors_seen = 0
@@ -262,7 +281,11 @@ class _Call:
 
     def watch(self, answer: int, start: float, root: int) -> Report:
         """Until the hook ends, by itself or not."""
-        if self._ends_until(start + min(_PROMPT, self._request.timeout)):
+        patience = min(_PROMPT, self._request.timeout)
+        if self._ends_until(start + min(_MOMENT, patience)):
+            return self._end(None, "", start)
+        self._place.lengthen()
+        if self._ends_until(start + patience):
             return self._end(None, "", start)
         exit_ = os.pidfd_open(self.pid)  # it cannot be another's: nobody has reaped it
         _schedule(os.SCHED_OTHER)
