@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Config
     from relevo.delivery.attempt import Agent
+    from relevo.delivery.unit_hooks import UnitHooks
     from relevo.directory import Directory, Existence, Target, UnknownNow
     from relevo.journal import Event
     from relevo.mail import Address
@@ -33,6 +34,11 @@ def no_remote_agents(_config: Config) -> Mapping[str, Agent]:
     return {}
 
 
+def no_hooks() -> UnitHooks | None:
+    """Nobody is asked about attempts."""
+    return None
+
+
 def make_dispatcher(
     config: Config,
     *,
@@ -40,15 +46,17 @@ def make_dispatcher(
     directory: Callable[[], Directory],
     journal: Callable[[Event], None],
     remote: Callable[[Config], Mapping[str, Agent]] = no_remote_agents,
+    hooks: Callable[[], UnitHooks | None] = no_hooks,
     clock: Callable[[], float] = time.time,
 ) -> Dispatcher:
     """The dispatcher of a worker. Raises InvalidPattern.
 
     `directory` gives the current picture at each call; `journal` gets each event after it has been
-    committed (the mail log); `remote` makes the agents for other servers, by kind of route.
+    committed (the mail log); `remote` makes the agents for other servers, by kind of route;
+    `hooks` says for each configuration whom to ask about attempts, None: nobody.
     Nothing is opened or started before the first delivery.
     """
-    maker = _PolicyMaker(directory, remote)
+    maker = _PolicyMaker(directory, remote, hooks)
     return Dispatcher(store, maker.make(config), remake=maker.make, journal=journal, clock=clock)
 
 
@@ -59,7 +67,9 @@ class _PolicyMaker:
         self,
         directory: Callable[[], Directory],
         remote: Callable[[Config], Mapping[str, Agent]] = no_remote_agents,
+        hooks: Callable[[], UnitHooks | None] = no_hooks,
     ) -> None:
+        self._hooks = hooks
         self._directory = directory
         self._remote = remote
         self._made_from: object = None
@@ -83,6 +93,7 @@ class _PolicyMaker:
             around,
             config.queue.give_up_after.total_seconds(),
             RetrySteps.parse(config.queue.retry).next_try,
+            self._hooks(),
         )
 
     def _make_agents(self, config: Config) -> Mapping[str, Agent]:

@@ -36,6 +36,7 @@ from relevo.delivery.ledger import UnitLedger
 from relevo.delivery.mishap import judge
 from relevo.delivery.routing import LOCAL, route_kind
 from relevo.delivery.settlement import Fate, Settlement, plain, postpone, settle
+from relevo.delivery.unit_hooks import Plan
 from relevo.journal import Done, Waiting
 from relevo.queue import next_try
 from relevo.queue.store import StoreFailed, UnitResult
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from relevo.config import Config
-    from relevo.journal import Event
+    from relevo.delivery.unit_hooks import UnitHooks
+    from relevo.journal import Event, HookVerdict
     from relevo.queue.store import NewMessage, Store, Unit
 
 _log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ class DispatchLimits:
 
 
 DEFAULT_LIMITS = DispatchLimits()
+NO_PLAN = Plan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Policy:
     around: bounce.Surroundings
     give_up_after_s: float
     next_try: Callable[[float, float], float] = next_try  # (created, now) → due
+    hooks: UnitHooks | None = None  # None: none is declared for a stage of delivery
 
 
 class _NoAgent:
@@ -266,6 +270,8 @@ class Dispatcher:
             result = self._after_raise(unit, error)
         await self._commit(result)
         self._tell(result.events)
+        if self._policy.hooks is not None:
+            await self._policy.hooks.after(result)
         if result.dsns:
             self.wake()
 
@@ -279,8 +285,17 @@ class Dispatcher:
     async def _attempt(self, agent: Agent, queued: Queued) -> UnitResult:
         unit, policy = queued.unit, self._policy
         attempt = Attempt(unit, pending_indices(unit), queued.is_repeat)
+        plan = NO_PLAN
+        if policy.hooks is not None:
+            plan = await policy.hooks.before(attempt)
+            if plan.route:
+                agent = policy.agents.get(route_kind(plan.route), self._unknown.agent)
+                attempt = plan.applied(attempt)
         began = self._clock()
-        results = await agent.attempt(attempt)
+        if plan.result is None:
+            results = await agent.attempt(attempt)
+        else:
+            results = (plan.result,) * len(attempt.pending)
         now = self._clock()
         # Its age when the try was due: what made the try late, a server that was down or a clock
         # that was set forward, is to cost nobody the last one.
@@ -306,7 +321,11 @@ class Dispatcher:
                 _log.exception("%s: the sender cannot be told", unit.message_id)
                 later = postpone(attempt, results, "the sender cannot be told now")
                 settlement = self._settled(agent, attempt, later, (began, now), is_too_old=False)
-        return self._result(unit, settlement, notification, now)
+        rows = plan.rows
+        if notification is not None and policy.hooks is not None:
+            notification, more = await policy.hooks.about_dsn(unit, settlement.tried, notification)
+            rows += more
+        return self._result(unit, settlement, notification, now, rows)
 
     def _settled(
         self,
@@ -334,8 +353,9 @@ class Dispatcher:
         settlement: Settlement,
         notification: bounce.Notification | None,
         now: float,
+        rows: tuple[HookVerdict, ...],
     ) -> UnitResult:
-        events: list[Event] = list(settlement.events)
+        events: list[Event] = [*rows, *settlement.events]
         dsns: tuple[NewMessage, ...] = ()
         if notification is not None:
             events.append(notification.event)
@@ -394,6 +414,8 @@ class Dispatcher:
                 await self._has_ended.wait()
                 if tasks:
                     await asyncio.wait(tasks)
+                if self._policy.hooks is not None:
+                    await self._policy.hooks.drain()
         except TimeoutError:
             late = [task for task in tasks if not task.done()]
             _log.warning("%d attempts did not end in time and are cut", len(late))

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 from relevo.authn import Authenticator, Dovecot, server_secret
 from relevo.config import ConfigErrors
 from relevo.delivery import make_dispatcher
+from relevo.delivery.unit_hooks import UnitHooks
 from relevo.directory import DirectoryErrors, DirectoryWatcher
 from relevo.dns import Resolver, parse_server, system_servers
 from relevo.hooks.alias_hooks import ProgramAliasHooks
 from relevo.hooks.caller import Caller
 from relevo.hooks.post_data import PostDataHooks
-from relevo.hooks.stages import SESSION_STAGES, StageHooks
+from relevo.hooks.stages import DELIVERY_STAGES, SESSION_STAGES, StageHooks
 from relevo.journal import MailLogUnavailable
 from relevo.mailauth.dkim.key_files import KeyFiles
 from relevo.outbound import (
@@ -132,12 +133,14 @@ class Worker:
         )
         self._resolver = _make_resolver(config)
         self._protection = self._make_protection(config)
+        self._unit_hooks = UnitHooks(StageHooks(self._hooks), record=self._record, clock=time.time)
         self._dispatcher = make_dispatcher(
             config,
             store=self._store,
             directory=lambda: self._watcher.current,
             journal=self._log,
             remote=self._remote_agents().make,
+            hooks=self._unit_hooks_now,
         )
         self._services = Services(
             config=config,
@@ -337,6 +340,11 @@ class Worker:
         services.penalties.use(config, services.count)
         services.forget_settings()
         self._dispatcher.reconfigure(config)
+
+    def _unit_hooks_now(self) -> UnitHooks | None:
+        """Who asks the hooks of delivery, if the configuration declares any."""
+        is_any = any(map(self._hooks.programs.declares, DELIVERY_STAGES))
+        return self._unit_hooks if is_any else None
 
     def _open_maillog(self, config: Config) -> MailLog:
         loop = asyncio.get_running_loop()
