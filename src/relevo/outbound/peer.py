@@ -249,8 +249,10 @@ class _Opening:
         tls = self._layer(this)
         try:
             await _shake_hands(link.start_tls(tls))
-        except LinkFailed as error:  # a refusal, or octets in clear behind it
+        except StepRefused as error:
             raise _TlsBroken(Problem(f"STARTTLS: {error}", "starttls-not-supported")) from error
+        except LinkFailed as error:  # closed, or octets in clear behind the 220
+            raise _TlsBroken(Problem(f"STARTTLS: {error}", "validation-failure")) from error
         self._examine(link, tls, this)
         try:
             await link.hello()
