@@ -76,10 +76,19 @@ class Mailbox:
 
 
 def _make_directory(name: str, parent_fd: int) -> None:
-    with suppress(FileExistsError):
+    is_new = True
+    try:
         os.mkdir(name, _MODE, dir_fd=parent_fd)
-    # also when it exists: perhaps made a moment ago by another delivery that has not synced it yet
-    os.fsync(parent_fd)
+    except FileExistsError:
+        is_new = False
+    try:
+        # also when it exists: perhaps made a moment ago by a delivery that has not synced it yet
+        os.fsync(parent_fd)
+    except OSError:
+        if is_new:  # made anew by the next try: a second sync might succeed for a name that is lost
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=parent_fd)
+        raise
 
 
 def _make_fixed(path: Path) -> None:

@@ -35,6 +35,7 @@ from relevo.delivery.attempt import (
     permanent,
     temporary,
 )
+from relevo.delivery.cur_listing import CurListings
 from relevo.delivery.line_ends import to_lf
 from relevo.delivery.mailbox import Mailbox, Mailboxes, MailboxMissing
 from relevo.delivery.mailbox_pattern import InvalidMailboxName, MailboxPattern
@@ -129,15 +130,11 @@ def remove_left_tmp_files(mailbox: Mailbox, name: str) -> None:
             os.unlink(tmp_name, dir_fd=mailbox.tmp_fd)
 
 
-def is_in_cur(mailbox: Mailbox, name: str) -> bool:
+def is_in_cur(mailbox: Mailbox, name: str, created: int, listings: CurListings) -> bool:
     """Has a mail reader moved the file to cur/? Then its entry there is synced."""
     descriptor = mailbox.open_cur()
     try:
-        with_flags = name + ":"
-        with os.scandir(descriptor) as entries:
-            found = any(
-                entry.name == name or entry.name.startswith(with_flags) for entry in entries
-            )
+        found = listings.find(descriptor, name, created)
         if found:
             os.fsync(descriptor)
         return found
@@ -180,6 +177,7 @@ class MaildirAgent:
         self._hostname = hostname
         self._is_user = is_user
         self._mailboxes = Mailboxes(pattern.fixed)
+        self._listings = CurListings()
         self._threads: ThreadPoolExecutor | None = None
         self._running = 0
         self._is_closing = False
@@ -256,7 +254,7 @@ class MaildirAgent:
                 with self._mailboxes.borrow(key, create=create) as mailbox:
                     if attempt.is_repeat:
                         remove_left_tmp_files(mailbox, name)
-                        if is_in_cur(mailbox, name):
+                        if is_in_cur(mailbox, name, int(unit.created), self._listings):
                             return DELIVERED
                     write_file(mailbox, name, _pieces(head, unit.content))
                     return DELIVERED

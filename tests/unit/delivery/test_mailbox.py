@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -207,3 +208,20 @@ def test_error_inside_drops_the_mailbox(tmp_path: Path) -> None:
     with mailboxes.borrow(KEY, create=False) as second:
         assert second is not first
     mailboxes.close()
+
+
+def test_a_directory_whose_sync_failed_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second sync may succeed although the name was lost, so the name must be written again."""
+    real, made = os.fsync, tmp_path / "d1"
+
+    def fsync(descriptor: int) -> None:
+        if made.exists():
+            raise OSError(errno.EIO, "told to")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="told to"):
+        open_mailbox(tmp_path, ("d1", "ann"), create=True)
+    assert not made.exists()
