@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import apsw
 
+from relevo.cli.dkim_files import DkimRefused
 from relevo.cli.options import EXIT_CONFIG, EXIT_FAULT, EXIT_NO, EXIT_NOT_RUNNING, EXIT_USAGE
 from relevo.cli.queue_choice import NotWaiting
 from relevo.config import ConfigErrors
@@ -35,6 +36,7 @@ _EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (MailLogUnavailable, EXIT_CONFIG),
     (InvalidAddress, EXIT_USAGE),
     (NotWaiting, EXIT_NO),
+    (DkimRefused, EXIT_NO),
     (ContentUnreadable, EXIT_CONFIG),
     (TimeoutError, EXIT_NO),
 )

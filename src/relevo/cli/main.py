@@ -17,6 +17,7 @@ COMMANDS = {
     "config": ("relevo.cli.config", "config", "Show the configuration in force."),
     "user": ("relevo.cli.user", "user", "Add, remove, list and verify users."),
     "alias": ("relevo.cli.alias", "alias", "List aliases, and say where an address goes."),
+    "dkim": ("relevo.cli.dkim", "dkim", "Keys that sign mail, and signatures of messages."),
     "explain": ("relevo.cli.explain", "explain", "Why mail for an address goes where it goes."),
     "hook": ("relevo.cli.hook", "hook", "List hooks, and try one."),
     "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry or drop them."),

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import time
 from pathlib import Path
 
 import click
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from relevo.cli.chasquid_util.arguments import Arguments, Refused
 from relevo.cli.chasquid_util.users import domain_of
@@ -25,14 +14,20 @@ from relevo.cli.user_files import domain_folder
 from relevo.config import DomainFolder
 from relevo.config.layout import domains_dir
 from relevo.directory.replacement import replace_file
-from relevo.mail.address import domain_to_ascii
+from relevo.mailauth.dkim.private_key import (
+    BadPrivateKey,
+    KeyKind,
+    PrivateKey,
+    key_record,
+    make_private_key,
+    private_key_pem,
+    read_private_key,
+    record_name,
+)
 
 _MODE = 0o660
-_RSA_BITS = {"rsa3072": 3072, "rsa4096": 4096}
 _DEFAULT = "rsa3072"
-_EXPONENT = 65537
-
-Key = RSAPrivateKey | Ed25519PrivateKey
+_KINDS = {kind.value: kind for kind in (KeyKind.RSA_3072, KeyKind.RSA_4096, KeyKind.ED25519)}
 
 
 def dkim_keygen(arguments: Arguments) -> None:
@@ -43,16 +38,11 @@ def dkim_keygen(arguments: Arguments) -> None:
     algorithm = arguments.options.get("--algo") or _DEFAULT
     if path.exists():
         raise Refused(f'Error: key already exists at "{path}"')
-    key: Key
-    if algorithm in _RSA_BITS:
-        key = generate_private_key(_EXPONENT, _RSA_BITS[algorithm])
-    elif algorithm == "ed25519":
-        key = Ed25519PrivateKey.generate()
-    else:
+    if algorithm not in _KINDS:
         raise Refused(f'Error: unsupported algorithm "{algorithm}"')
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key = make_private_key(_KINDS[algorithm])
     try:
-        replace_file(path, pem, mode=_MODE)
+        replace_file(path, private_key_pem(key), mode=_MODE)
         _give_to_owner(path)
     except OSError as error:
         raise Refused(f'Error creating key file "{path}": {error.strerror}') from error
@@ -65,13 +55,11 @@ def dkim_dns(arguments: Arguments) -> None:
     selector = arguments.word(2) or _first_selector(domain, folder)
     path = _path(arguments, folder, selector)
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
+        key = read_private_key(path.read_bytes())
     except OSError as error:
         raise Refused(f'Error reading key "{path}": {error.strerror}') from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except BadPrivateKey as error:
         raise Refused(f'Error reading key "{path}": {error}') from error
-    if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
-        raise Refused(f'Error reading key "{path}": neither RSA nor Ed25519')
     click.echo(_record(domain, selector, key))
 
 
@@ -101,17 +89,9 @@ def _first_selector(domain: str, folder: Path) -> str:
     return keys[0].selector
 
 
-def _record(domain: str, selector: str, key: Key) -> str:
-    """RFC 6376 §3.6.1, RFC 8463 §4.2: of Ed25519 the bare key, of RSA its SubjectPublicKeyInfo."""
-    if isinstance(key, RSAPrivateKey):
-        kind = "rsa"
-        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    else:
-        kind = "ed25519"
-        public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    encoded = base64.b64encode(public).decode("ascii")
-    name = f"{selector}._domainkey.{domain_to_ascii(domain)}"
-    return f'{name}\tTXT\t"v=DKIM1; k={kind}; p={encoded}"'
+def _record(domain: str, selector: str, key: PrivateKey) -> str:
+    """The record as one string, however long: what chasquid-util prints."""
+    return f'{record_name(domain, selector)}\tTXT\t"{key_record(key)}"'
 
 
 def _give_to_owner(path: Path) -> None:
