@@ -18,6 +18,7 @@ from harness.waiting import wait_for
 
 MESSAGE = b"Subject: s\r\n\r\nbody\r\n"
 SESSION = ("connect", "ehlo", "auth", "mail", "rcpt", "post-data")
+DELIVERY = ("route", "before-attempt", "delivered", "deferred", "failed", "dsn")
 
 RECORDER = """\
 import json, os, sys
@@ -248,3 +249,36 @@ def test_hook_test_shows_each_stage_as_the_server_would_ask_it(
     assert call["verdict"] == ("drop" if stage == "dsn" else "accept - tags seen")
     if stage in SESSION:
         assert context["client"]["ip"] == "192.0.2.9"
+
+
+def test_hooks_of_delivery_from_the_route_to_the_notification(start_relevo: RelevoFactory) -> None:
+    """One message is delivered, one is given up by before-attempt, whose sender is told or not."""
+    server = start(
+        start_relevo, declared(("post-data", "tag"), *((s, "recorder") for s in DELIVERY))
+    )
+    folder = server.config.path
+    program(folder, "tag", """echo '{"tags": ["kept"]}' >&4""")
+    program(folder, "recorder", RECORDER.format(folder=str(folder)), sys.executable)
+    reply = send(server)
+    server.config.mailbox("user@d1.test").wait(1)
+    wait_for(lambda: len(told(server)) >= 3, what="the outcome to be told")
+    assert [each["stage"] for each in told(server)] == ["route", "before-attempt", "delivered"]
+    assert {tuple(each["tags"])[:1] for each in told(server)} == {("kept",)}
+    wait_for(lambda: len(rows(server, message_id(reply))) == 4, what="the why record")
+    (folder / "told.jsonl").unlink()
+    judge = 'import json, os\nstage = json.load(os.fdopen(3))["stage"]\n' + "".join(
+        f'if stage == "{stage}": os.write(4, b\'{{"verdict": "{verdict}", "text": "by hook"}}\')\n'
+        for stage, verdict in (("before-attempt", "reject"), ("dsn", "drop"))
+    )
+    program(folder, "recorder", judge, sys.executable)
+    with Dialog(server.smtp, timeout_s=30) as dialog:
+        dialog.envelope("juan@d1.test", "user@d1.test")
+        reply = dialog.message(MESSAGE)
+    wait_for(lambda: len(rows(server, message_id(reply))) == 5, what="the why record")
+    found = {row["stage"]: row["verdict"] for row in rows(server, message_id(reply))}
+    assert found == {
+        "post-data": "accept", "route": "accept", "before-attempt": "reject", "failed": "accept",
+        "dsn": "drop",
+    }  # fmt: skip
+    assert server.config.mailbox("juan@d1.test").messages() == []
+    wait_for(lambda: server.status()["queue"]["messages"] == 0, what="the end of the message")

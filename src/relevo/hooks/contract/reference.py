@@ -186,12 +186,12 @@ def _stage(stage: Stage) -> str:
     context, verdict = EXAMPLES[stage]
     parts = (
         f"### At {stage.value}",
-        textwrap.fill(stage.meaning, _WIDTH),
+        textwrap.fill(stage.meaning, _WIDTH, break_on_hyphens=False),
         "Context:",
         f"```json\n{_shown(context)}\n```",
         "Verdict:",
         f"```json\n{_shown(verdict)}\n```",
-        textwrap.fill(NOTES[stage], _WIDTH),
+        textwrap.fill(NOTES[stage], _WIDTH, break_on_hyphens=False),
     )
     return "\n\n".join(parts) + "\n"
 
