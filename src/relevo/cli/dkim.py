@@ -33,7 +33,9 @@ MAX_MESSAGE = 256 * 1024 * 1024
 
 domain_argument = click.argument("domain", callback=lambda _c, _p, value: normalize_domain(value))
 message_argument = click.argument("message", type=click.File("rb"), default="-")
-selector_option = click.option("--selector", help="Default: the date, as 20261231.")
+selector_option = click.option(
+    "--selector", metavar="SELECTOR", help="Default: the date, as 20261231."
+)
 algorithm_option = click.option(
     "--algorithm",
     type=click.Choice([kind.value for kind in KeyKind]),
@@ -133,7 +135,9 @@ def dns(domain: str | None, check: bool, config_dir: Path, overrides: tuple[str,
     ),
 )
 @message_argument
-@click.option("--domain", help="Whose keys sign; default: the domain of the From field.")
+@click.option(
+    "--domain", metavar="DOMAIN", help="Whose keys sign; default: the domain of the From field."
+)
 @config_dir_option
 @set_option
 def sign(
