@@ -28,8 +28,8 @@ NOTES = {
         "added on top. `redirect` takes the place of all recipients. `remove_recipients` are "
         "forward-paths or their targets; when none is left, the message is accepted and goes "
         "nowhere. `add_recipients` are resolved like any other. `sender` replaces the "
-        'reverse-path, `""` by the null one. `discard` answers the client 250, and nothing is queued; '
-        "the history keeps why. All of it happens together with the message being queued, "
+        'reverse-path, `""` by the null one. `discard` answers the client 250, and nothing is '
+        "queued; the history keeps why. All of it happens together with the message being queued, "
         "exactly once, or not at all."
     ),
     Stage.ALIAS_EXISTS: "An empty verdict: it does not exist.",
