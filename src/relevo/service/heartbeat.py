@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.5  # seconds between beats
 _CELL = 8
-_LATE = 2.0  # seconds beyond the time when a look was due: it tells of the looker
 
 
 class Heartbeats:
@@ -63,8 +62,8 @@ class HangWatch:
         """Those of `rows` that gave no sign for the timeout. To be asked when a look is due."""
         if not self.timeout or now < self._due:
             return []
-        if now > self._due + _LATE:
-            self._seen.clear()
+        if now > self._due + self._pause:
+            self._seen.clear()  # we were late ourselves
         self._due = now + self._pause
         found = []
         for row in rows:
