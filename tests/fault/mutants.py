@@ -31,9 +31,9 @@ ANSWER_FIRST = Mutant(
 def _add_later(services):
     import asyncio
 
-    async def add(message, *, lease):
-        adding = asyncio.ensure_future(services.store.add(message, lease=lease))
-        adding.add_done_callback(lambda done: services.take(done.result()))
+    async def add(message, **how):
+        adding = asyncio.ensure_future(services.store.add(message, **how))
+        adding.add_done_callback(lambda done: services.take(done.result(), ()))
         return ()
 
     return add

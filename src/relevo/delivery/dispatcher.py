@@ -1,16 +1,13 @@
 """The dispatcher: gives each unit to its agent and commits what came of it.
 
-Theory of operation. Units come from two sides: `take` (just accepted, leased in the same commit,
-content still in memory) and `run`, which leases what is due, when a timer or `wake` says so; it
-never polls except for one look every 30 s. Each unit waits in the lane of its route's kind and is
-served by one of the lane's tasks.
+When which unit is tried is the scheduler's; here is what an attempt means: who tries, the outcome
+made durable, the DSN that it calls for, the lines of the mail log.
 
 Invariants
 - A unit is tried by one task at a time, and not again before the outcome is committed: a commit
   that fails is repeated until it succeeds. What is cut (the end of `drain`, a crash) is tried
   again by whoever leases the unit next, marked as a repeat.
 - Outcome, history, retry time and DSN of an attempt are one transaction; the mail log follows it.
-- Memory is bounded: a lane that is full gives the unit back to the store for a while.
 - An attempt that raises is a bug of ours: it counts as temporary, and the fifth time the unit is
   held, with the traceback in its history, until an operator retries it.
 """
@@ -31,10 +28,11 @@ from relevo.delivery.attempt import (
     pending_indices,
     temporary,
 )
-from relevo.delivery.lane import Lane, Queued
+from relevo.delivery.lanes import DEFAULT_LIMITS, DispatchLimits, NoAgent
 from relevo.delivery.ledger import UnitLedger
 from relevo.delivery.mishap import judge
-from relevo.delivery.routing import LOCAL, route_kind
+from relevo.delivery.routing import route_kind
+from relevo.delivery.scheduler import ALONE, Scheduler, Sharing
 from relevo.delivery.settlement import Fate, Settlement, plain, postpone, settle
 from relevo.delivery.unit_hooks import Plan
 from relevo.journal import Done, Waiting
@@ -45,32 +43,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from relevo.config import Config
+    from relevo.delivery.lane import Queued
     from relevo.delivery.unit_hooks import UnitHooks
     from relevo.journal import Event, HookVerdict
     from relevo.queue.store import NewMessage, Store, Unit
 
 _log = logging.getLogger(__name__)
 
-SWEEP_S = 30.0
-LEASE_BATCH = 256
-MIN_PAUSE_S = 0.01  # between two leases, so that many wake-ups make one
-STORE_PAUSE_S = 1.0  # after the store failed
 COMMIT_PAUSES_S = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
-GIVEN_BACK_S = 10.0  # a unit whose lane was full is due again after this
 HELD_S = 10 * 365 * 86400.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DispatchLimits:
-    """How much is done and kept at once, a worker."""
-
-    local_at_once: int = 64
-    others_at_once: int = 16
-    local_waiting: int = 1000
-    others_waiting: int = 100
-
-
-DEFAULT_LIMITS = DispatchLimits()
 NO_PLAN = Plan()
 
 
@@ -85,19 +66,6 @@ class Policy:
     hooks: UnitHooks | None = None  # None: none is declared for a stage of delivery
 
 
-class _NoAgent:
-    """Serves routes that this release or configuration does not know."""
-
-    name = "unknown"
-
-    async def attempt(self, attempt: Attempt) -> Sequence[Result]:
-        result = temporary("4.3.5", f"nothing serves the route {attempt.unit.route}")
-        return (result,) * len(attempt.pending)
-
-    def close(self) -> None:
-        pass
-
-
 class Dispatcher:
     """Delivers the units of one worker."""
 
@@ -110,30 +78,17 @@ class Dispatcher:
         remake: Callable[[Config], Policy] | None = None,
         clock: Callable[[], float] = time.time,
         limits: DispatchLimits = DEFAULT_LIMITS,
+        sharing: Sharing = ALONE,
     ) -> None:
         self._store = store
         self._remake = remake
         self._policy = policy
         self._journal = journal
         self._clock = clock
-        self._limits = limits
         self._ledger = UnitLedger()
-        self._lanes = {kind: self._make_lane(kind, agent) for kind, agent in policy.agents.items()}
-        self._unknown = self._make_lane("", _NoAgent())
-        self._least_room = max(1, min(LEASE_BATCH, limits.local_waiting // 4))
-        self._surplus: list[Unit] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._wakeup = asyncio.Event()
-        self._is_starved = False  # due units may be left because there was no room
-        self._is_stopping = False
-        self._has_ended = asyncio.Event()  # `run` is over, or has not begun
-        self._has_ended.set()
-
-    def _make_lane(self, kind: str, agent: Agent) -> Lane:
-        limits = self._limits
-        if kind == LOCAL:
-            return Lane(agent, limits.local_at_once, limits.local_waiting)
-        return Lane(agent, limits.others_at_once, limits.others_waiting)
+        self._scheduler = Scheduler(
+            store, policy.agents, self._serve_unit, clock=clock, limits=limits, sharing=sharing
+        )
 
     def reconfigure(self, config: Config) -> None:
         """Use another configuration from the next attempt on. Raises InvalidPattern."""
@@ -147,118 +102,29 @@ class Dispatcher:
             if id(agent) not in kept:
                 agent.close()
         self._policy = policy
-        for kind, agent in policy.agents.items():
-            if kind in self._lanes:
-                self._lanes[kind].agent = agent
-            else:
-                self._lanes[kind] = self._make_lane(kind, agent)
+        self._scheduler.lanes.use(policy.agents)
 
-    # in
+    # units, to and from the scheduler
 
-    @property
-    def has_room(self) -> bool:
-        """Should a message be leased with its acceptance? If not, it is leased when its turn comes.
-
-        False while much is waiting: then `Store.add(…, lease=False)` and `take(())` are cheaper
-        than giving back what does not fit.
-        """
-        return self._room() > 0
-
-    def take(self, units: Sequence[Unit]) -> None:
-        """Deliver units just accepted and leased. None: something was added without a lease."""
-        if not units:
-            self.wake()
-        if len(units) > 1:
-            self._ledger.expect(units[0].message_id, len(units))
-        for unit in units:
-            self._admit(unit, is_repeat=False)
+    def place(self, route: str) -> int | None:
+        """Where a unit that is being added goes (see `Store.add`)."""
+        return self._scheduler.place(route)
 
     def wake(self) -> None:
         """Look for due units now."""
-        self._wakeup.set()
-
-    def _room(self) -> int:
-        return self._limits.local_waiting - sum(len(lane.waiting) for lane in self._all_lanes())
-
-    def _all_lanes(self) -> tuple[Lane, ...]:
-        return (*self._lanes.values(), self._unknown)
-
-    def _admit(self, unit: Unit, *, is_repeat: bool) -> None:
-        if self._is_stopping:
-            return  # still leased: `drain` releases it
-        lane = self._lanes.get(route_kind(unit.route), self._unknown)
-        if not lane.put(unit, is_repeat=is_repeat or unit.attempts > 0):
-            self._surplus.append(unit)
-            self.wake()
-        elif lane.active < lane.width:
-            lane.active += 1
-            task = asyncio.get_running_loop().create_task(self._serve(lane))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    # due units
+        self._scheduler.wake()
 
     async def run(self) -> None:
         """Lease what is due until `drain` is called."""
-        self._has_ended.clear()
-        try:
-            await self._lease_until_drained()
-        finally:
-            self._has_ended.set()
+        await self._scheduler.run()
 
-    async def _lease_until_drained(self) -> None:
-        while not self._is_stopping:
-            self._wakeup.clear()
-            try:
-                await self._give_back_surplus()
-                pause = await self._lease_due()
-            except StoreFailed as error:
-                _log.error("cannot look for due mail: %s", error)
-                pause = STORE_PAUSE_S
-            except Exception:  # noqa: BLE001 - task border: the loop must go on
-                _log.exception("looking for due mail failed")
-                pause = STORE_PAUSE_S
-            await asyncio.sleep(MIN_PAUSE_S)
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wakeup.wait()
-            except TimeoutError:
-                pass
-
-    async def _lease_due(self) -> float:
-        """Lease what fits; seconds until the next look."""
-        room = min(self._room(), LEASE_BATCH)
-        self._is_starved = room < self._least_room
-        if self._is_starved:
-            return SWEEP_S
-        units = await self._store.lease(now=self._clock(), limit=room)
-        for unit in units:
-            self._admit(unit, is_repeat=True)
-        if len(units) == room:
-            return 0.0
-        due = await self._store.next_due()
-        return SWEEP_S if due is None else min(SWEEP_S, max(0.0, due - self._clock()))
-
-    async def _give_back_surplus(self) -> None:
-        while self._surplus:
-            batch, self._surplus = self._surplus[:LEASE_BATCH], self._surplus[LEASE_BATCH:]
-            due = self._clock() + GIVEN_BACK_S
-            await asyncio.gather(
-                *(self._commit(UnitResult(unit, unit.recipients, due)) for unit in batch)
-            )
+    def take(self, units: Sequence[Unit], waiting: Sequence[str] = ()) -> None:
+        """Deliver units just accepted and leased; `waiting`: routes of those that were not."""
+        if len(units) > 1:
+            self._ledger.expect(units[0].message_id, len(units))
+        self._scheduler.take(units, waiting)
 
     # attempts
-
-    async def _serve(self, lane: Lane) -> None:
-        """A lane's task: serve units until none waits."""
-        try:
-            while not self._is_stopping and (queued := lane.take()) is not None:
-                if self._is_starved and self._room() >= self._least_room:
-                    self._is_starved = False
-                    self.wake()
-                await self._serve_unit(lane.agent, queued)
-        finally:
-            lane.active -= 1
 
     async def _serve_unit(self, agent: Agent, queued: Queued) -> None:
         """The border: whatever an attempt raises ends here."""
@@ -289,7 +155,7 @@ class Dispatcher:
         if policy.hooks is not None:
             plan = await policy.hooks.before(attempt)
             if plan.route:
-                agent = policy.agents.get(route_kind(plan.route), self._unknown.agent)
+                agent = policy.agents.get(route_kind(plan.route), NoAgent())
                 attempt = plan.applied(attempt)
         began = self._clock()
         if plan.result is None:
@@ -402,16 +268,11 @@ class Dispatcher:
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing more, let running attempts end, cut those that do not; release all units."""
-        self._is_stopping = True
-        self.wake()
-        for lane in self._all_lanes():
-            lane.clear()
-        self._surplus.clear()
-        tasks = set(self._tasks)
+        tasks = self._scheduler.stop()
         try:
             async with asyncio.timeout(timeout_s):
                 # a lease under way would come after the release
-                await self._has_ended.wait()
+                await self._scheduler.has_ended.wait()
                 if tasks:
                     await asyncio.wait(tasks)
                 if self._policy.hooks is not None:

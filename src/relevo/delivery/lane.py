@@ -1,7 +1,9 @@
-"""A lane: the units of one kind of route that wait for their agent, and the tasks that serve them.
+"""A lane: the units that wait for one agent, or for one next hop of it.
 
-Each kind has a lane of its own, so that hung commands keep no mailbox waiting. A lane is bounded in
-units and in octets held in memory.
+Each kind of route has a lane of its own, so that hung commands keep no mailbox waiting; agents that
+set the pace of each next hop themselves (`PacedAgent`) have a lane for each route. A lane is
+bounded in units and in octets held in memory: it says how many more it has room for, and what has
+none waits in the store.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relevo.delivery.pace import Pace
 from relevo.queue.store import MemoryContent
 
 if TYPE_CHECKING:
     from relevo.delivery.attempt import Agent
+    from relevo.delivery.pace import PacedAgent
     from relevo.queue.store import Unit
 
 MAX_OCTETS = 32 * 1024 * 1024
@@ -35,18 +39,34 @@ class Lane:
     agent: Agent
     width: int  # attempts at once
     limit: int  # units waiting
+    route: str = ""  # that `pacer` knows; "": the lane is for all routes of a kind
+    pacer: PacedAgent | None = None  # the agent, if it sets the pace
     active: int = 0
     octets: int = 0
+    has_more: bool = False  # the store may have units that found no room here
     waiting: deque[Queued] = field(default_factory=deque)
 
-    def put(self, unit: Unit, *, is_repeat: bool) -> bool:
-        """Queue a unit; False: the lane is full."""
-        if len(self.waiting) >= self.limit or self.octets > MAX_OCTETS:
-            return False
+    @property
+    def is_idle(self) -> bool:
+        return not (self.waiting or self.active or self.has_more)
+
+    def pace(self) -> Pace:
+        """How many attempts at once, and how many units held."""
+        if self.pacer is not None:
+            return self.pacer.pace(self.route)
+        return Pace(self.width, self.limit + self.width, 0.0)
+
+    def room(self, pace: Pace) -> int:
+        """How many more units may be leased for it."""
+        if self.octets > MAX_OCTETS:
+            return 0
+        return max(0, pace.room - len(self.waiting) - self.active)
+
+    def put(self, unit: Unit, *, is_repeat: bool) -> None:
+        """Queue a unit. Who leases asks for room before."""
         octets = unit.content.size if isinstance(unit.content, MemoryContent) else 0
         self.octets += octets
         self.waiting.append(Queued(unit, is_repeat, octets))
-        return True
 
     def take(self) -> Queued | None:
         if not self.waiting:
@@ -58,3 +78,4 @@ class Lane:
     def clear(self) -> None:
         self.waiting.clear()
         self.octets = 0
+        self.has_more = False

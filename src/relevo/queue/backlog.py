@@ -52,12 +52,14 @@ _ROWS = (
 class Round:
     """What a round gave. `place`: where the next one goes on in the backlog.
 
-    `is_more`: it ended at one of its bounds, look again. `others`: workers whose backlogs grew.
+    `is_more`: it ended at one of its bounds, look again. `full`: routes that have more units than
+    room. `others`: workers whose backlogs grew.
     """
 
     rows: Sequence[LeasedRow]
     place: str
     is_more: bool
+    full: frozenset[str]
     others: frozenset[int]
 
 
@@ -79,14 +81,19 @@ class _Taking:
         self._room = room
         self._left: dict[str, int] = {}
         self.most = room.most
+        self.closed = room.closed
         self.keys: list[Key] = []
+        self.full: set[str] = set()
 
     def take(self, route: str, key: Key) -> bool:
         """Lease it, if there is room."""
         left = self._left.get(route)
         if left is None:
             left = self._room.of(route)
-        if left <= 0 or self.most <= 0:
+        if self.most <= 0:
+            return False
+        if left <= 0:
+            self.full.add(route)
             return False
         self._left[route] = left - 1
         self.most -= 1
@@ -103,7 +110,7 @@ def take_round(
     new_place, is_cut = _take_waiting(connection, worker, taking, place)
     _set_owner(connection, worker, taking.keys)
     rows = sorted(_rows(connection, taking.keys), key=lambda row: row.due)
-    return Round(rows, new_place, is_more or is_cut, others)
+    return Round(rows, new_place, is_more or is_cut, frozenset(taking.full), others)
 
 
 def _take_due(
@@ -137,7 +144,8 @@ def _take_waiting(
                 return place, False
             at = (route, message, number)
             if not taking.take(route, (message, number)):
-                at = (route, _LAST, 0)
+                kind = route.partition(":")[0]
+                at = (f"{kind};" if kind in taking.closed else route, _LAST, 0)
                 break
         else:
             if len(found) == _AT_ONCE:
@@ -148,7 +156,7 @@ def _take_waiting(
     return at[0], True
 
 
-_LAST = "\x7f"  # behind every message id
+_LAST = "\x7f"  # behind every message id, as `;` is behind the colon of every route of a kind
 
 
 def _set_owner(connection: apsw.Connection, owner: int, keys: Sequence[Key]) -> None:

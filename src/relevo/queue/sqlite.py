@@ -196,7 +196,7 @@ class SqliteStore:
         assert isinstance(taken, Round)
         self._backlog_place = taken.place
         units = leases.units_of(taken.rows, self._paths.spool)
-        return Leased(units, taken.is_more, taken.others)
+        return Leased(units, taken.is_more, taken.full, taken.others)
 
     async def finish(self, result: UnitResult) -> None:
         unit = result.unit

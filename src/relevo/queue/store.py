@@ -181,7 +181,8 @@ class Room:
     """How many units a worker takes in one round.
 
     `most`: in all. `by_route` and, for routes that are not named there, `by_kind` (what stands
-    before the colon) bound those of one route; others have no room. `worker_for` says whose
+    before the colon) or `otherwise` bound those of one route. `closed`: kinds
+    of which no route has room. `worker_for` says whose
     backlog a route's units wait in; None: this worker's. Used in another thread: nothing of it
     may change meanwhile.
     """
@@ -189,23 +190,28 @@ class Room:
     most: int
     by_route: Mapping[str, int]
     by_kind: Mapping[str, int]
+    otherwise: int = 0
+    closed: frozenset[str] = frozenset()
     worker_for: Callable[[str], int] | None = None
 
     def of(self, route: str) -> int:
         found = self.by_route.get(route)
-        return self.by_kind.get(route.partition(":")[0], 0) if found is None else found
+        if found is not None:
+            return found
+        return self.by_kind.get(route.partition(":")[0], self.otherwise)
 
 
 @dataclass(frozen=True, slots=True)
 class Leased:
     """What a round of leases gave.
 
-    `is_more`: the round ended before it had seen everything, look again. `others`: workers for
-    whom more waits now.
+    `is_more`: the round ended before it had seen everything, look again. `full`: routes that it
+    met and that have more units than room. `others`: workers for whom more waits now.
     """
 
     units: tuple[Unit, ...]
     is_more: bool = False
+    full: frozenset[str] = frozenset()
     others: frozenset[int] = frozenset()
 
 
@@ -219,6 +225,14 @@ class Summary:
     envelope: Envelope
     # Of each unit: route, due (None: leased), attempts, recipients.
     units: tuple[tuple[str, float | None, int, tuple[QueuedRecipient, ...]], ...]
+
+
+def unleased_routes(message: NewMessage, leased: tuple[Unit, ...]) -> tuple[str, ...]:
+    """Routes of a message's units that were added without a lease."""
+    if len(leased) == len(message.units):
+        return ()
+    numbers = {unit.number for unit in leased}
+    return tuple(unit.route for number, unit in enumerate(message.units) if number not in numbers)
 
 
 class Store(Protocol):

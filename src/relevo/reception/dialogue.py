@@ -16,7 +16,7 @@ from relevo.directory import Existence, UnknownNow
 from relevo.hooks.contract import Stage
 from relevo.journal import Rejected, session_error_line
 from relevo.mail import NULL, Address, InvalidAddress, InvalidUser, normalize_domain
-from relevo.queue.store import StoreFailed
+from relevo.queue.store import StoreFailed, unleased_routes
 from relevo.reception import answers
 from relevo.reception.acceptance import (
     Arrival,
@@ -348,7 +348,8 @@ class Dialogue:
 
     async def _store(self, message: NewMessage, transaction: Transaction) -> None:
         try:
-            units = await self._services.store.add(message, lease=self._services.has_room())
+            place = self._services.place
+            units = await self._services.store.add(message, lease=True, place=place)
         except StoreFailed as error:
             refusal = MessageRefused(answers.CANNOT_QUEUE, f"storing failed: {error}")
             self._refuse_message(refusal, transaction)
@@ -357,7 +358,7 @@ class Dialogue:
             self._services.log(event)
         self._line.conduct.on_accepted(len(transaction.recipients))
         self._answer(answers.accepted(message.id))
-        self._services.take(units)
+        self._services.take(units, unleased_routes(message, units))
 
     def _record_hooks(self, records: tuple[HookVerdict, ...]) -> None:
         """Verdicts about a message that is not stored."""

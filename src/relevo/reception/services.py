@@ -17,7 +17,7 @@ from relevo.smtp.settings import ignore
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from relevo.authn import Authenticator
     from relevo.config import Config
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from relevo.hooks.stages import StageHooks
     from relevo.journal import Event
     from relevo.queue import SqliteStore
-    from relevo.queue.store import MessageId, Unit
+    from relevo.queue.store import MessageId, Place, Unit
     from relevo.reception.admission import Gate
     from relevo.reception.authentication import MailChecks
 
@@ -66,8 +66,9 @@ class Services:
     gate: Gate
     record: Callable[[Event], None]  # mail log, and history for what has no message
     log: Callable[[Event], None]  # mail log only: the history commits with the message
-    take: Callable[[tuple[Unit, ...]], None]  # freshly accepted units, leased to this worker
-    has_room: Callable[[], bool]  # whether `take` wants units now; else they wait in the store
+    # freshly accepted units, leased to this worker, and the routes of those that wait
+    take: Callable[[tuple[Unit, ...], Sequence[str]], None]
+    place: Place  # which routes `take` wants units of now; others wait in the store
     new_id: Callable[[], MessageId]
     is_queue_full: Callable[[], bool]
     post_data: PostDataHooks

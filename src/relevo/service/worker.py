@@ -152,7 +152,7 @@ class Worker:
             record=self._record,
             log=self._log,
             take=self._dispatcher.take,
-            has_room=lambda: self._dispatcher.has_room,
+            place=self._dispatcher.place,
             new_id=new_id,
             is_queue_full=lambda: self._is_queue_full,
             post_data=PostDataHooks(self._hooks),

@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 
 from relevo.journal import Event
 from relevo.queue.store import (
+    Leased,
     MessageId,
     NewMessage,
+    Place,
+    Room,
     SpoolWriter,
     StoreFailed,
     Unit,
@@ -23,6 +26,7 @@ Key = tuple[MessageId, int]
 class Row:
     unit: Unit
     due: float | None  # None: leased
+    is_in_backlog: bool = False
 
 
 class FakeStore:
@@ -41,7 +45,10 @@ class FakeStore:
         self.lease_gate: asyncio.Event | None = None  # lease waits for it
         self._changed = asyncio.Condition()
 
-    async def add(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
+    async def add(
+        self, message: NewMessage, *, lease: bool, place: Place | None = None
+    ) -> tuple[Unit, ...]:
+        assert place is None
         units = self._insert(message, lease=lease)
         self.history += message.events
         return units if lease else ()
@@ -71,18 +78,29 @@ class FakeStore:
         raise NotImplementedError
 
     async def lease(self, *, now: float, limit: int) -> tuple[Unit, ...]:
+        raise NotImplementedError
+
+    async def lease_in(self, room: Room, *, now: float) -> Leased:
         self.leases += 1
         if self.lease_gate is not None:
             await self.lease_gate.wait()
         if self.lease_failures:
             raise self.lease_failures.pop()
-        due = sorted(
-            (row for row in self.rows.values() if row.due is not None and row.due <= now),
-            key=lambda row: row.due or 0.0,
-        )[:limit]
-        for row in due:
-            row.due = None
-        return tuple(row.unit for row in due)
+        left: dict[str, int] = {}
+        taken: list[Unit] = []
+        for row in sorted(self.rows.values(), key=lambda row: row.due or 0.0):
+            route = row.unit.route
+            if row.due is None or row.due > now:
+                continue
+            left.setdefault(route, room.of(route))
+            left[route] -= 1
+            if left[route] >= 0 and len(taken) < room.most:
+                row.due = None
+                taken.append(row.unit)
+            else:
+                row.is_in_backlog = True
+        full = frozenset(route for route, count in left.items() if count < 0)
+        return Leased(tuple(taken), len(taken) == room.most, full)
 
     async def finish(self, result: UnitResult) -> None:
         if self.gate is not None:
@@ -124,7 +142,8 @@ class FakeStore:
         self.history.append(event)
 
     async def next_due(self) -> float | None:
-        return min((row.due for row in self.rows.values() if row.due is not None), default=None)
+        waiting = (row for row in self.rows.values() if not row.is_in_backlog)
+        return min((row.due for row in waiting if row.due is not None), default=None)
 
     async def waiting(self) -> int:
         return len(self.rows)

@@ -9,15 +9,22 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from relevo.delivery import bounce
-from relevo.delivery import dispatcher as module
+from relevo.delivery import bounce, dispatcher, scheduler
 from relevo.delivery.attempt import DELIVERED, Attempt, Result, permanent, temporary
 from relevo.delivery.discard import DiscardAgent
-from relevo.delivery.dispatcher import Dispatcher, DispatchLimits, Policy
+from relevo.delivery.dispatcher import Dispatcher, Policy
+from relevo.delivery.lane import MAX_OCTETS, Lane
+from relevo.delivery.lanes import DEFAULT_LIMITS, DispatchLimits
 from relevo.directory import ExpansionFailed, Target
 from relevo.journal import Attempted, Done, DsnSent, Event, Outcome, Waiting
 from relevo.mail import Address
-from relevo.queue.store import QueuedRecipient, RecipientState, StoreFailed, Unit
+from relevo.queue.store import (
+    MemoryContent,
+    QueuedRecipient,
+    RecipientState,
+    StoreFailed,
+    Unit,
+)
 from unit.delivery.fake_store import FakeStore
 from unit.delivery.loops import Runner
 from unit.delivery.samples import NOW, expand_to_itself, mail, make_unit, pipe, surroundings
@@ -88,7 +95,7 @@ async def world(
     *,
     local: Script | None = None,
     expand: Callable[[Address], Awaitable[tuple[Target, ...]]] = expand_to_itself,
-    limits: DispatchLimits = module.DEFAULT_LIMITS,
+    limits: DispatchLimits = DEFAULT_LIMITS,
     is_running: bool = True,
 ) -> AsyncIterator[World]:
     store, local, pipes = FakeStore(), local or Script(), Script(name="pipe")
@@ -313,7 +320,7 @@ def test_failure_waits_while_the_sender_cannot_be_told(run: Runner) -> None:
 def test_outcome_is_committed_before_anything_else_however_often_the_store_fails(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COMMIT_PAUSES_S", (0.0, 0.001))
+    monkeypatch.setattr(dispatcher, "COMMIT_PAUSES_S", (0.0, 0.001))
 
     async def scenario() -> None:
         async with world() as w:
@@ -327,7 +334,7 @@ def test_outcome_is_committed_before_anything_else_however_often_the_store_fails
 
 
 def test_lease_that_fails_is_tried_again(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STORE_PAUSE_S", 0.001)
+    monkeypatch.setattr(scheduler, "STORE_PAUSE_S", 0.001)
 
     async def scenario() -> None:
         async with world(is_running=False) as w:
@@ -461,37 +468,39 @@ def test_hung_pipes_do_not_keep_mailboxes_waiting(run: Runner) -> None:
     run(scenario())
 
 
-def test_surplus_is_given_back_and_delivered_later(run: Runner) -> None:
+def test_what_finds_no_room_waits_in_the_store_until_there_is_some(run: Runner) -> None:
     async def scenario() -> None:
         limits = DispatchLimits(local_at_once=2, local_waiting=10)
         async with world(limits=limits) as w:
             w.local.hold = asyncio.Event()
-            w.take(*(make_unit(message_id=f"m{number}") for number in range(30)))
-            assert not w.dispatcher.has_room
-            await w.results(20)
-            assert {result.due for result in w.store.results} == {NOW + module.GIVEN_BACK_S}
-            assert all(result.events == () for result in w.store.results)
+            assert w.dispatcher.place("local") is None
+            w.take(*(make_unit(message_id=f"m{number}") for number in range(12)))
+            assert w.dispatcher.place("local") == 0
+            for number in range(12, 30):
+                w.store.put(make_unit(message_id=f"m{number}"), due=NOW)
+            w.dispatcher.take((), ["local"])
+            await asyncio.sleep(0.1)
+            assert len([row for row in w.store.rows.values() if row.due is None]) == 12
+            leases = w.store.leases
+            await asyncio.sleep(0.1)
+            assert w.store.leases == leases, "nobody looks while there is no room"
             w.local.hold.set()
-            await w.results(30)
-            w.now[0] += module.GIVEN_BACK_S
-            w.dispatcher.wake()
             await w.store.until(lambda: not w.store.rows)
             assert len(w.local.attempts) == 30
-            assert w.dispatcher.has_room
+            assert w.dispatcher.place("local") is None
 
     run(scenario())
 
 
 def test_memory_held_in_a_lane_is_bounded_by_octets_too() -> None:
-    from relevo.delivery.lane import MAX_OCTETS, Lane
-    from relevo.queue.store import MemoryContent
-
     lane = Lane(DiscardAgent(), 1, 1000)
     big = make_unit(content=MemoryContent(b"x" * (MAX_OCTETS // 2)))
-    assert [lane.put(big, is_repeat=False) for _ in range(4)] == [True, True, True, False]
+    for _ in range(3):
+        assert lane.room(lane.pace()) > 0
+        lane.put(big, is_repeat=False)
+    assert lane.room(lane.pace()) == 0
     lane.take()
-    lane.take()
-    assert lane.put(big, is_repeat=False)
+    assert lane.room(lane.pace()) > 0
 
 
 def test_large_backlog_of_due_units_is_worked_off(run: Runner) -> None:
@@ -509,12 +518,12 @@ def test_large_backlog_of_due_units_is_worked_off(run: Runner) -> None:
     run(scenario())
 
 
-def test_unleased_addition_is_found_by_the_empty_take(run: Runner) -> None:
+def test_unleased_addition_is_found_soon(run: Runner) -> None:
     async def scenario() -> None:
         async with world() as w:
             await asyncio.sleep(0.03)
             w.store.put(make_unit(), due=NOW)
-            w.dispatcher.take(())
+            w.dispatcher.take((), ["local"])
             await w.results(1)
 
     run(scenario())

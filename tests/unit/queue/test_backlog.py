@@ -40,7 +40,7 @@ def room(
 ) -> Room:
     """Room for routes by name, and `other` for each of the rest."""
     by_route = of or {}
-    return Room(most, by_route, {"mx": other, "local": other}, worker_for)
+    return Room(most, by_route, {"mx": other}, other, worker_for=worker_for)
 
 
 async def fill(store: SqliteStore, counts: Mapping[str, int]) -> None:
@@ -72,6 +72,7 @@ def test_what_has_no_room_leaves_the_index_of_due_units(tmp_path: Path) -> None:
             leased = await store.lease_in(room(of={SLOW: 3}), now=NOW)
             assert routes(leased.units) == {SLOW: 3, FAST: 5}
             assert not leased.is_more
+            assert leased.full == {SLOW}
             assert await store.next_due() is None
         assert owners(tmp_path) == {(SLOW, 0): 3, (SLOW, -1): 27, (FAST, 0): 5}
 
@@ -147,6 +148,24 @@ def test_a_round_is_bounded_and_says_so(tmp_path: Path, monkeypatch: pytest.Monk
             rounds = [await store.lease_in(room(of=full), now=NOW) for _ in range(5)]
             assert rounds[0].is_more
             assert sum(len(each.units) for each in rounds) == 1
+
+    run(check())
+
+
+def test_a_kind_without_any_room_is_passed_by_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "MOST_STEPS", 4)
+
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            await fill(store, {f"mx:d{number}.test": 2 for number in range(10)})
+            await fill(store, {"via:x": 1})
+            await store.lease_in(room(0), now=NOW)
+            closed = Room(100, {}, {"via": 1}, closed=frozenset({"mx"}))
+            leased = await store.lease_in(closed, now=NOW)
+            assert routes(leased.units) == {"via:x": 1}
+            assert not leased.is_more
 
     run(check())
 

@@ -75,7 +75,9 @@ class FakeStore:
         self.levels[domain] = max(level, self.levels.get(domain, SecurityLevel.PLAIN))
         return self.levels[domain]
 
-    async def add(self, message: NewMessage, *, lease: bool) -> tuple[Unit, ...]:
+    async def add(
+        self, message: NewMessage, *, lease: bool, place: object = None
+    ) -> tuple[Unit, ...]:
         if self.gate is not None:
             await self.gate.wait()
         if self.failure is not None:
@@ -191,8 +193,8 @@ class Place:
             ),
             record=self.events.append,
             log=self.events.append,
-            take=lambda _units: None,
-            has_room=lambda: True,
+            take=lambda _units, _waiting: None,
+            place=lambda _route: None,
             new_id=new_id,
             is_queue_full=lambda: self.is_queue_full,
             post_data=cast("PostDataHooks", NoHooks()),
