@@ -54,8 +54,7 @@ def ask(
         (http(b"", "Location: https://evil.test/", status="302"), Response(302, "text/plain", b"")),
         (b"HTTP/1.0 200 OK\r\n\r\nto the end", Response(200, "", b"to the end")),
         (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-            b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n",
+            CHUNKED + b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n",
             Response(200, "", b"abc0123456789"),
         ),
     ],
