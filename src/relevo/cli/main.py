@@ -22,6 +22,11 @@ COMMANDS = {
     "hook": ("relevo.cli.hook", "hook", "List hooks, and try one."),
     "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry or drop them."),
     "trace": ("relevo.cli.trace", "trace", "What happened to a message or an address."),
+    "tls-level": (
+        "relevo.cli.tls_level",
+        "tls_level",
+        "How well protected mail to and from other domains was.",
+    ),
     "status": ("relevo.cli.status", "status", "What the running server is doing."),
     "penalty": ("relevo.cli.penalty", "penalty", "Sources that are slowed down or refused."),
     "backup": ("relevo.cli.backup", "backup", "Copy queue and history, while the server runs."),
