@@ -1,13 +1,14 @@
 """Commands that get a message on stdin: mail delivery agents and pipe aliases.
 
 A command runs without a shell, in a session and process group of its own, with every other
-descriptor closed and a small environment. Its stdin is a file (a sealed memfd, or an unlinked
-temporary file for a large message): nobody has to feed it, and a command that does not read hurts
-nobody. Its stdout and stderr are read through one pipe, of which the first 64 KiB are kept.
+descriptor closed (but its tether's) and a small environment. Its stdin is a file (a sealed memfd,
+or an unlinked temporary file for a large message): nobody has to feed it, and a command that does
+not read hurts nobody. Its stdout and stderr are read through one pipe, of which the first 64 KiB
+are kept.
 
 However a call ends (exit, deadline, cancellation), the whole process group is killed and the
 command is reaped: what it left in the background does not live on, and nobody waits for a
-grandchild that holds the pipe open.
+grandchild that holds the pipe open. A tether ends it when this process is killed meanwhile.
 
 The environment (all of it): PATH, HOME, USER, SHELL and LANG as the server has them, PWD (the
 configuration directory, which is the working directory), and SENDER, RECIPIENT and MESSAGE_ID
@@ -28,6 +29,8 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
+
+from relevo.delivery.tether import Tether
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,10 +118,21 @@ class CommandRunner:
             except OSError as error:
                 raise CommandNotStarted(f"no file for its input: {error.strerror}") from error
             with stdin:
-                running = _Running(self._start(command, stdin))
+                running = self._start(command, stdin)
             return await running.wait(self._timeout_s)
 
-    def _start(self, command: Command, stdin: BinaryIO) -> subprocess.Popen[bytes]:
+    def _start(self, command: Command, stdin: BinaryIO) -> _Running:
+        try:
+            tether = Tether()
+        except OSError as error:
+            raise CommandNotStarted(f"no pipe for it: {error.strerror}") from error
+        try:
+            return _Running(self._spawn(command, stdin, tether), tether)
+        except CommandNotStarted:
+            tether.cut()
+            raise
+
+    def _spawn(self, command: Command, stdin: BinaryIO, tether: Tether) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
                 command.words,
@@ -129,6 +143,7 @@ class CommandRunner:
                 env=environment(self._directory, command.variables),
                 start_new_session=True,
                 close_fds=True,
+                pass_fds=(tether.end,),
                 bufsize=0,
             )
         except OSError as error:
@@ -141,15 +156,18 @@ class CommandRunner:
 class _Running:
     """A started command: collects its output, sees its exit, kills and reaps it."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], tether: Tether) -> None:
+        """Raises CommandNotStarted; then it was killed."""
         assert process.stdout is not None
         self._process = process
+        self._tether = tether
         self._output = bytearray()
         self._loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[None] = self._loop.create_future()
         self._stdout = process.stdout.fileno()
         os.set_blocking(self._stdout, False)
         try:
+            tether.tie(process.pid)
             self._pidfd = os.pidfd_open(process.pid)
         except OSError as error:
             self._kill_group()
@@ -205,6 +223,7 @@ class _Running:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._kill_group()
+        self._tether.cut()
         self._process.wait()
         while self._is_reading and len(self._output) < MAX_OUTPUT and self._read():
             pass

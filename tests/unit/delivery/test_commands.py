@@ -206,7 +206,7 @@ def test_working_directory_session_and_descriptors(run: Runner, tmp_path: Path) 
     leak = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(leak, True)
     try:
-        script = "pwd; ps -o pid=,pgid=,sid= -p $$; ls /proc/$$/fd | tr '\\n' ' '"
+        script = "pwd; ps -o pid=,pgid=,sid= -p $$; ls -v /proc/$$/fd | tr '\\n' ' '"
         lines = call(run, tmp_path, shell(script)).output.decode().splitlines()
     finally:
         os.close(leak)
@@ -214,7 +214,8 @@ def test_working_directory_session_and_descriptors(run: Runner, tmp_path: Path) 
     assert len(set(lines[1].split())) == 1
     assert lines[1].split()[0] != str(os.getpid())
     assert lines[2].split()[:3] == ["0", "1", "2"]
-    assert str(leak) not in lines[2].split()[3:]
+    [tether] = lines[2].split()[3:]
+    assert tether != str(leak)
 
 
 def test_no_descriptor_is_left(run: Runner, tmp_path: Path) -> None:
