@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types unit mutants conformance system faults bench docs fuzz programs clean
+.PHONY: help setup run test lint format types unit mutants conformance system faults hostile bench docs fuzz programs clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ system: setup  ## real processes and real mail clients
 
 faults: setup  ## the crash and power-cut suite in its long form
 	@RELEVO_FAULTS=full $(BIN)/python scripts/run_tests.py faults
+
+hostile: setup  ## floods, slow clients and false addresses in their long form
+	@RELEVO_HOSTILE=full $(PYTEST) -q tests/hostile --timeout=3600
 
 bench: setup  ## relevo and the installed peers, interleaved
 	@cd bench && ../$(BIN)/python -m runner $(ARGS)

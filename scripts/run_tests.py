@@ -51,6 +51,7 @@ PARTS = (
         ),
     ),
     Part("faults", (pytest("tests/fault"),)),
+    Part("hostile", (pytest("tests/hostile", "-n", "2"),)),
 )
 
 

@@ -24,9 +24,9 @@ SHORT = Form(
     timeout_s=120,
     flood=8 * MIB,
     field=2 * MIB,
-    fields=20_000,
+    fields=60_000,
     connections=400,
-    logins=40,
+    logins=16,
     has_slow_message=False,
 )
 FULL = Form(

@@ -40,7 +40,7 @@ def two_chunks(end: bytes) -> bytes:
 
 
 def short_chunk(end: bytes) -> bytes:
-    """The count ends in front of what is smuggled: it is commands, and runs as such; all of it."""
+    """Nothing stands behind the false end, so that it alone is judged."""
     content = HEAD + end
     return ENVELOPE + b"BDAT %d LAST\r\n" % len(content) + content
 
