@@ -22,6 +22,7 @@ class Line:
 
     socket: socket.socket
     number: int  # of the connection, from 1
+    recipients: int = 0  # taken in this transaction
     buffer: bytes = b""
 
     def say(self, text: str | bytes) -> None:
@@ -86,6 +87,8 @@ class Scripted:
         if verb.startswith((b"EHLO", b"LHLO")):
             line.say("\r\n".join(("250-scripted.test", *(f"250-{e}" for e in self.extensions))))
             line.say("250 HELP")
+        elif verb == b"DATA" and not line.recipients:
+            line.say("554 5.5.1 no valid recipients")
         elif verb == b"DATA":
             line.say("354 go on")
             body = line.body()
@@ -97,6 +100,7 @@ class Scripted:
             line.say("221 bye")
             return False
         else:
+            line.recipients = line.recipients + 1 if verb.startswith(b"RCPT") else 0
             line.say("250 2.1.0 ok")
         return True
 

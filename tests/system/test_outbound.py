@@ -12,7 +12,7 @@ from harness.dialog import Dialog
 from harness.dns_zones import start_dns
 from harness.mail_sink import free_port, start_sink
 from harness.processes import Reaper
-from harness.scripted_smtp import Line, Scripted, scripted
+from harness.scripted_smtp import Gone, Line, Scripted, scripted
 from harness.server import RelevoFactory, RelevoServer, run_relevo
 from harness.waiting import wait_for
 
@@ -98,3 +98,160 @@ def test_mail_leaves_for_the_mail_exchanger(
     assert b"X-Rcpt-Args: <a@one.test>" in message
     assert b"\n.dot\nend\n" in message
     wait_for_line(server, "a@one.test", "sent")
+
+
+def test_the_next_exchanger_is_tried_and_ipv4_after_ipv6(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    port = free_port(ONE, TWO, "::1")
+    sink = start_sink(reaper, tmp_path, TWO, port)
+    server = sender(reaper, start_relevo, tmp_path, port)
+    submit(server, ["a@two.test"])
+    submit(server, ["a@both.test"])
+    texts = b"".join(sink.wait_for(2))
+    assert b"<a@two.test>" in texts
+    assert b"<a@both.test>" in texts
+
+
+def test_a_domain_without_mx_is_its_own_exchanger(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    port = free_port(THREE)
+    sink = start_sink(reaper, tmp_path, THREE, port)
+    server = sender(reaper, start_relevo, tmp_path, port)
+    submit(server, ["a@plain.test", "b@plain.test"])
+    (message,) = sink.wait_for(1)
+    assert message.count(b"X-Rcpt-Args: ") == 2
+
+
+NOWHERE = {
+    "a@null.test": "5.1.10",
+    "a@nowhere.test": "5.1.2",
+    "a@private.test": "5.4.4",
+    "a@self.test": "5.4.6",
+}
+
+
+def test_mail_that_can_go_nowhere_comes_back_at_once(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    server = sender(reaper, start_relevo, tmp_path, free_port(ONE))
+    mailbox = server.config.mailbox("user@d1.test")
+    for count, (recipient, status) in enumerate(NOWHERE.items(), start=1):
+        submit(server, [recipient])
+        notice = mailbox.wait(count)[-1]
+        assert f"Status: {status}".encode() in notice
+
+
+SAID = {
+    "greylisting": "450 4.2.0 come back later",
+    "421 in the middle": "421 4.7.0 too busy",
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_what_is_deferred_is_sent_at_the_next_try(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path, said: str
+) -> None:
+    seen: list[bytes] = []
+
+    def answer(_line: Line, command: bytes) -> str | None:
+        if command.startswith(b"RCPT"):
+            seen.append(command)
+            if len(seen) == 1:
+                return SAID[said]
+        return None
+
+    with scripted(Scripted(ONE, free_port(ONE), answer)) as peer:
+        server = sender(reaper, start_relevo, tmp_path, peer.port)
+        identity = submit(server, ["a@one.test"])
+        wait_for_line(server, "a@one.test", SAID[said].partition(" ")[0])
+        retry(reaper, server, identity)
+        wait_for(lambda: peer.messages, what="the message")
+        assert len(peer.messages) == 1
+        wait_for_line(server, "a@one.test", "sent")
+
+
+def retry(reaper: Reaper, server: RelevoServer, identity: str) -> None:
+    path = server.config.path
+    process = run_relevo(reaper, "queue", "retry", identity, "--config-dir", path, folder=path)
+    assert process.popen.returncode == 0, process.output()
+
+
+def test_one_refused_recipient_of_ten_fails_alone(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    def answer(_line: Line, command: bytes) -> str | None:
+        return "552 5.2.2 mailbox full" if b"<R7@" in command else None
+
+    with scripted(Scripted(ONE, free_port(ONE), answer)) as peer:
+        server = sender(reaper, start_relevo, tmp_path, peer.port)
+        submit(server, [f"r{number}@one.test" for number in range(10)])
+        (notice,) = server.config.mailbox("user@d1.test").wait(1)
+        assert b"r7@one.test" in notice
+        assert b"552 5.2.2 mailbox full" in notice
+        assert b"r6@one.test" not in notice
+        assert len(peer.messages) == 1
+        assert sum(command.startswith(b"RCPT") for command in peer.commands) == 10
+
+
+BROKEN_GREETINGS = (
+    b"220-" + b"x" * 500,
+    b"\xff\xfe\x00garbage\r\n",
+    b"554 5.7.1 go away\r\n",
+    b"220-endless\r\n" * 100_000,
+)
+
+
+def test_past_a_broken_server_the_next_one_is_asked(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    port = free_port(ONE, TWO)
+    sink = start_sink(reaper, tmp_path, TWO, port)
+    greeting = [b""]
+
+    def answer(line: Line, command: bytes) -> str | None:
+        if command == b"GREETING":
+            line.say(greeting[0])
+            raise Gone
+        return None
+
+    with scripted(Scripted(ONE, port, answer)) as peer:
+        server = sender(reaper, start_relevo, tmp_path, port, {"outbound.reuse_idle": "0s"})
+        for count, greeting[0] in enumerate(BROKEN_GREETINGS, start=1):
+            submit(server, ["a@two.test"])
+            sink.wait_for(count)
+            assert peer.connections >= count
+
+
+def test_a_connection_cut_after_the_final_dot_loses_nothing_and_repeats_once(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    bodies: list[bytes] = []
+
+    def answer(line: Line, command: bytes) -> str | None:
+        if command == b".":
+            bodies.append(command)
+            if len(bodies) == 1:
+                raise Gone
+        return None
+
+    with scripted(Scripted(ONE, free_port(ONE), answer)) as peer:
+        server = sender(reaper, start_relevo, tmp_path, peer.port)
+        identity = submit(server, ["a@one.test"])
+        wait_for_line(server, "a@one.test", "closed the connection")
+        retry(reaper, server, identity)
+        wait_for_line(server, "a@one.test", "sent")
+        assert len(bodies) == 2
+        assert len(peer.messages) == 1
+
+
+def test_connections_are_used_again(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    with scripted(Scripted(ONE, free_port(ONE))) as peer:
+        server = sender(reaper, start_relevo, tmp_path, peer.port)
+        for number in range(3):
+            submit(server, ["a@one.test"])
+            wait_for(lambda: len(peer.messages) > number, what="the message")  # noqa: B023
+        assert peer.connections == 1
