@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from relevo.dns import DnsFailed, Outcome
+from relevo.mail import InvalidAddress, normalize_domain
 from relevo.outbound.dane import is_usable
 from relevo.outbound.host_tls import HostTls, Need
 from relevo.outbound.mta_sts import Mode, StsPolicy
@@ -214,7 +215,7 @@ class TlsPolicies:
         is_secure = facts.how == "webpki"
         level = SecurityLevel.TLS_SECURE if is_secure else SecurityLevel.TLS_INSECURE
         try:
-            await self._levels.learned(domain.domain, level)
+            await self._levels.learned(_in_unicode(domain.domain), level)
         except StoreFailed as error:
             _log.warning("the TLS level of %s cannot be kept: %s", domain.domain, error)
 
@@ -233,7 +234,7 @@ class TlsPolicies:
         if not self.settings.uses_levels:
             return SecurityLevel.PLAIN
         try:
-            return await self._levels.level(name)
+            return await self._levels.level(_in_unicode(name))
         except StoreFailed as error:
             _log.warning("the TLS level of %s cannot be read: %s", name, error)
             return SecurityLevel.TLS_SECURE
@@ -255,3 +256,11 @@ class TlsPolicies:
             return await lookups.is_dnssec_seen()
         except DnsFailed:
             return False
+
+
+def _in_unicode(name: str) -> str:
+    """The form in which levels are kept, those of incoming mail and those taken over too."""
+    try:
+        return normalize_domain(name)
+    except InvalidAddress:
+        return name
