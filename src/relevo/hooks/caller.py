@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.hooks.breaker import Breaker
 from relevo.hooks.calls import HookPool
 from relevo.hooks.programs import Form, Program, Programs
 from relevo.hooks.settings import pool_settings
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relevo.config import Config
+    from relevo.hooks.breaker import Breaker
     from relevo.hooks.host import PoolSockets
     from relevo.hooks.statistics import HookCounter, HookOutcome
 
@@ -149,8 +149,8 @@ class Caller:
             if len(self._breakers) >= _MAX_BREAKERS:
                 self._breakers.clear()
             hooks = self.config.hooks
-            breaker = self._breakers[name] = Breaker(
-                hooks.breaker_failures, hooks.breaker_pause.total_seconds()
+            breaker = self._breakers[name] = self._sockets.breakers.breaker(
+                name, hooks.breaker_failures, hooks.breaker_pause.total_seconds()
             )
         return breaker
 

@@ -31,10 +31,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from relevo.hooks.breaker import BreakerTable
 from relevo.hooks.descendants import children, kill_descendants
 from relevo.hooks.launcher import Launcher
 from relevo.hooks.places import Place, Places
-from relevo.hooks.settings import POOLS, PoolSettings, become
+from relevo.hooks.rights import become
+from relevo.hooks.settings import POOLS, PoolSettings, user_of
+from relevo.hooks.worker_launcher import WorkerLauncher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,21 +58,27 @@ encode_settings = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class PoolSockets:
-    """Both ends of every pool's request socket; made once and kept over restarts of the host."""
+    """Both ends of every pool's request socket, and what workers know together about hooks.
+
+    Made once, before workers are forked, and kept over restarts of the host.
+    """
 
     workers: tuple[socket.socket, ...]
     launchers: tuple[socket.socket, ...]
+    breakers: BreakerTable
 
     @classmethod
     def make(cls) -> PoolSockets:
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(POOLS)]
         for ours, _ in pairs:
             ours.setblocking(False)
-        return cls(tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+        ours_of_all, theirs_of_all = zip(*pairs, strict=True)
+        return cls(ours_of_all, theirs_of_all, BreakerTable())
 
     def close(self) -> None:
         for each in (*self.workers, *self.launchers):
             each.close()
+        self.breakers.close()
 
 
 def start_host(sockets: PoolSockets, settings: Sequence[PoolSettings]) -> tuple[int, socket.socket]:
@@ -229,7 +238,9 @@ class Host:
         """Pools as they shall be from now on; a changed one's launchers end after their call."""
         if not self._pools and settings and not any(each.run_as for each in settings):
             with contextlib.suppress(OSError, KeyError):  # then the launchers say so
-                become(settings[0])  # else it stays root: only then can it be somebody else
+                become(
+                    user_of(settings[0])
+                )  # else it stays root: only then can it be somebody else
         wanted = {each.index: each for each in settings}
         for index, pool in list(self._pools.items()):
             if pool.settings != wanted.get(index):
@@ -278,7 +289,8 @@ class Host:
                 if each is not pool.socket:
                     each.close()
             os.close(self._bell)
-            Launcher(pool.socket, pool.settings, Place(pool.places, number, self._bell_rope)).run()
+            launcher = WorkerLauncher if pool.settings.in_flight else Launcher
+            launcher(pool.socket, pool.settings, Place(pool.places, number, self._bell_rope)).run()
             code = 0
         finally:
             os._exit(code)

@@ -10,7 +10,8 @@ its stdout. No exception ends the launcher; what cannot be run is a report.
 
 Most hooks are done within a few milliseconds, so that time is made cheap: one wait for the end of
 the child, no look at pipes, and a scheduling policy that lets whoever sent the request run on. A
-call that takes longer gets all the rest: floods, forks without end, a caller that went away.
+call that takes longer gets all the rest: priority, and a look at floods, at forks without end and
+at whether the caller is still there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ import msgspec
 from relevo.hooks.descendants import count_descendants, kill_descendants
 from relevo.hooks.input_file import memory_file
 from relevo.hooks.places import Place
-from relevo.hooks.settings import PoolSettings, become
+from relevo.hooks.rights import be_patient, be_urgent, become
+from relevo.hooks.settings import PoolSettings, user_of
 from relevo.hooks.wire import (
     MAX_STDERR,
     NOTICE_AFTER,
@@ -66,11 +68,11 @@ _LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has, at 
 _ALL_PROCESSES = 4096  # and threads, of the user and not of the hook: the last barrier
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
 _END_OF_CHILD = (signal.SIGCHLD,)
-_IGNORED_HERE = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ)
+IGNORED_HERE = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ)
 """By the host, by this program or by Python; what has a handler, an exec resets."""
 
 
-class _Stop(BaseException):
+class Stop(BaseException):
     """The host said TERM while nothing ran."""
 
 
@@ -88,17 +90,10 @@ class Launcher:
 
     def run(self) -> None:
         """Take requests until told to stop."""
-        try:
-            self._prepare()
-        except KeyError:
-            self._problem = f"there is no user {self._settings.run_as!r}"
-        except (OSError, ValueError) as error:
-            self._problem = f"its launcher cannot run: {error}"
-        self._pid = os.getpid()
+        self.start()
         self._poller = select.epoll()
         self._poller.register(self._requests.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
-        self._buffer = mmap.mmap(-1, _PACKET)  # pages that no packet needs are never there
-        with suppress(_Stop):
+        with suppress(Stop):
             while not self._is_stopping:
                 packet, files = self._next_request()
                 self._place.take()
@@ -110,9 +105,23 @@ class Launcher:
                         os.close(descriptor)
                 if self._call_left_processes():
                     self._place.lengthen()
+                    be_urgent()
                     if not kill_descendants(self._pid, patience=_CLEAN_UP):
                         return  # the host adopts the rest and starts another launcher
+                if self._place.is_long:
+                    be_patient()
                 self._place.free()
+
+    def start(self) -> None:
+        """Become a launcher; what goes wrong is the answer to every request."""
+        try:
+            self._prepare()
+        except KeyError:
+            self._problem = f"there is no user {self._settings.run_as!r}"
+        except (OSError, ValueError) as error:
+            self._problem = f"its launcher cannot run: {error}"
+        self._pid = os.getpid()
+        self._buffer = mmap.mmap(-1, _PACKET)  # pages that no packet needs are never there
 
     def _prepare(self) -> None:
         gc.disable()  # a collection would copy every page shared with the other launchers
@@ -128,8 +137,8 @@ class Launcher:
             Path("/proc/self/oom_score_adj").write_text("500")  # hooks go before the server
         os.chdir(self._settings.directory)
         self._set_limits()
-        _schedule(os.SCHED_BATCH)
-        become(self._settings)
+        become(user_of(self._settings))
+        be_patient()
         signal.pthread_sigmask(signal.SIG_BLOCK, _END_OF_CHILD)  # it is waited for
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after setuid(2), which takes it back
@@ -151,7 +160,7 @@ class Launcher:
     def _on_term(self, _number: int, _frame: FrameType | None) -> None:
         self._is_stopping = True
         if self._is_waiting:
-            raise _Stop
+            raise Stop
 
     def _next_request(self) -> tuple[bytes, list[int]]:
         """Wait, together with the pool's other launchers.
@@ -165,17 +174,18 @@ class Launcher:
             self._is_waiting = False
             if not is_there:
                 if not self._place.is_one_of_few:
-                    raise _Stop
+                    raise Stop
                 continue
-            try:
-                length, ancillary, _, _ = self._requests.recvmsg_into(
-                    [self._buffer], _FILES_SPACE, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-                )
-            except BlockingIOError:  # another one was faster
-                continue
-            break
+            with suppress(BlockingIOError):  # another one was faster
+                return self.receive()
+
+    def receive(self) -> tuple[bytes, list[int]]:
+        """The request that is there. Raises BlockingIOError."""
+        length, ancillary, _, _ = self._requests.recvmsg_into(
+            [self._buffer], _FILES_SPACE, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+        )
         if not length:
-            raise _Stop  # nobody is left who could ask
+            raise Stop  # nobody is left who could ask
         files = array.array("i")
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -194,14 +204,9 @@ class Launcher:
     def _report(self, request: Request, files: list[int]) -> Report:
         """Run it. What is opened for it is added to `files`, which are closed after the call."""
         answer = files[0]
-        if request.pool != self._settings.identity:
-            return Report(How.BROKEN, detail="the hooks are being configured anew")
         start = time.monotonic()
-        has_waited = start - request.sent
-        if has_waited > request.patience or (has_waited > _PROMPT and _has_hung_up(answer)):
-            return Report(How.BUSY)
-        if self._problem:
-            return Report(How.NOT_STARTED, detail=self._problem)
+        if (refusal := self.refusal(request, answer, start)) is not None:
+            return refusal
         try:
             inputs = self._inputs(request, files)
             call = _Call(request, inputs, self._settings.limits.cpu, self._place)
@@ -209,6 +214,17 @@ class Launcher:
             detail = getattr(error, "strerror", None) or str(error)
             return Report(How.NOT_STARTED, detail=detail, seconds=time.monotonic() - start)
         return call.watch(answer, start, self._pid)
+
+    def refusal(self, request: Request, answer: int, now: float) -> Report | None:
+        """Why the request is not even tried."""
+        if request.pool != self._settings.identity:
+            return Report(How.BROKEN, detail="the hooks are being configured anew")
+        has_waited = now - request.sent
+        if has_waited > request.patience or (has_waited > _PROMPT and _has_hung_up(answer)):
+            return Report(How.BUSY)
+        if self._problem:
+            return Report(How.NOT_STARTED, detail=self._problem)
+        return None
 
     def _inputs(self, request: Request, files: list[int]) -> list[int]:
         passed = files[:0:-1]
@@ -276,7 +292,7 @@ class _Call:
             file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in plan],
             setsid=True,
             setsigmask=[],
-            setsigdef=_IGNORED_HERE,
+            setsigdef=IGNORED_HERE,
         )
 
     def watch(self, answer: int, start: float, root: int) -> Report:
@@ -285,14 +301,13 @@ class _Call:
         if self._ends_until(start + min(_MOMENT, patience)):
             return self._end(None, "", start)
         self._place.lengthen()
+        be_urgent()
         if self._ends_until(start + patience):
             return self._end(None, "", start)
         exit_ = os.pidfd_open(self.pid)  # it cannot be another's: nobody has reaped it
-        _schedule(os.SCHED_OTHER)
         try:
             how, detail = self._watch_closely(exit_, answer, start, root)
         finally:
-            _schedule(os.SCHED_BATCH)
             os.close(exit_)
         return self._end(how, detail, start)
 
@@ -397,15 +412,6 @@ class _Call:
         for pipe in self._pipes:
             os.close(pipe)
         self._pipes = {}
-
-
-def _schedule(policy: int) -> None:
-    """Batch: whoever sends a request runs on, instead of waiting until the hook is started.
-
-    Other: woken at once, also against thousands of processes. The hook has the ordinary policy.
-    """
-    with suppress(OSError):
-        os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
 def _has_hung_up(answer: int) -> bool:

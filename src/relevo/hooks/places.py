@@ -47,6 +47,10 @@ class Places:
         """A call runs there; a long one keeps its launcher waiting."""
         self._bytes[number : number + 1] = _LONG if is_long else _BUSY
 
+    def is_long(self, number: int) -> bool:
+        """A long call runs there."""
+        return self._bytes[number : number + 1] == _LONG
+
     @property
     def has_idle(self) -> bool:
         """Somebody waits for a request."""
@@ -74,6 +78,11 @@ class Place:
     def is_one_of_few(self) -> bool:
         """Its launcher stays, also when there is nothing to do."""
         return self.number < self.places.few
+
+    @property
+    def is_long(self) -> bool:
+        """What was said with `lengthen`."""
+        return self.places.is_long(self.number)
 
     def take(self) -> None:
         """A request came."""

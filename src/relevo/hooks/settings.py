@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import pwd
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
     from relevo.config import Config
+    from relevo.config.hook_model import DeclaredHook
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -30,24 +30,18 @@ class PoolSettings(msgspec.Struct, frozen=True):
     limits: Limits
     run_as: str = ""  # a user's name, for a hook that asks for another one
     user: str = ""  # whom a host that is root becomes otherwise
+    in_flight: int = 0  # calls at once in each persistent process; 0: a process a call
+    recycle_above: int = 0  # octets of memory after which such a process is replaced; 0: never
 
     @property
     def identity(self) -> str:
         """Says whether a launcher does what a request expects of it."""
-        return f"{self.index} {self.run_as}"
+        return f"{self.index} {self.run_as} {self.in_flight}"
 
 
-def become(settings: PoolSettings) -> None:
-    """Be the user of the pool for good. Raises OSError, KeyError when that cannot be."""
-    if not settings.run_as and os.geteuid() != 0:
-        return
-    name = settings.run_as or settings.user
-    entry = pwd.getpwnam(name) if name else None
-    if entry is None or os.geteuid() == entry.pw_uid:
-        return
-    os.initgroups(entry.pw_name, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
+def user_of(settings: PoolSettings) -> str:
+    """Whom a process of the pool becomes; "" for nobody else than it is."""
+    return settings.run_as or (settings.user if os.geteuid() == 0 else "")
 
 
 POST_DATA_POOL = 0
@@ -73,19 +67,32 @@ def pool_settings(config: Config) -> tuple[PoolSettings, ...]:
         PoolSettings(ALIAS_POOL, hooks.alias_max_concurrent, directory, limits, user=user),
     ]
     for number, declared in enumerate(config.hook):
-        pools.append(
-            PoolSettings(
-                FIRST_DECLARED_POOL + number,
-                declared.max_concurrent,
-                directory,
-                Limits(
-                    memory=declared.memory_limit or limits.memory,
-                    cpu=int(declared.cpu_limit.total_seconds()) or limits.cpu,
-                    file_size=declared.file_size_limit or limits.file_size,
-                    open_files=declared.open_files or limits.open_files,
-                ),
-                declared.run_as,
-                user,
-            )
-        )
+        pools.append(_declared_pool(number, declared, limits, directory, user))
     return tuple(pools)
+
+
+def _declared_pool(
+    number: int, declared: DeclaredHook, usual: Limits, directory: str, user: str
+) -> PoolSettings:
+    is_worker = declared.form == "worker"
+    cpu = int(declared.cpu_limit.total_seconds())
+    limits = Limits(
+        memory=declared.memory_limit or usual.memory,
+        cpu=cpu if is_worker else cpu or usual.cpu,  # a process that stays uses more and more
+        file_size=declared.file_size_limit or usual.file_size,
+        open_files=declared.open_files or usual.open_files,
+    )
+    slots, in_flight = declared.max_concurrent, 0
+    if is_worker:
+        slots = min(declared.processes, declared.max_concurrent)
+        in_flight = -(-declared.max_concurrent // slots)
+    return PoolSettings(
+        FIRST_DECLARED_POOL + number,
+        slots,
+        directory,
+        limits,
+        declared.run_as,
+        user,
+        in_flight,
+        declared.recycle_above if is_worker else 0,
+    )
