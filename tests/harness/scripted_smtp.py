@@ -96,6 +96,8 @@ class Scripted:
             if final.startswith("250"):
                 self.messages.append(body)
             line.say(final)
+        elif verb.startswith(b"AUTH"):
+            line.say("235 2.7.0 welcome")
         elif verb == b"QUIT":
             line.say("221 bye")
             return False

@@ -255,3 +255,44 @@ def test_connections_are_used_again(
             submit(server, ["a@one.test"])
             wait_for(lambda: len(peer.messages) > number, what="the message")  # noqa: B023
         assert peer.connections == 1
+
+
+def test_routes_and_the_smarthost_take_what_is_theirs(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    """A route for a domain, LMTP with a login-less server, a smarthost with credentials."""
+    port = free_port(ONE)
+    with (
+        scripted(Scripted("127.0.0.1", 0, extensions=("AUTH PLAIN",))) as smarthost,
+        scripted(Scripted(TWO, 0)) as other,
+        scripted(Scripted(THREE, 0)) as mailboxes,
+    ):
+        secret = tmp_path / "secret"
+        secret.write_text("me\nmy password\n")
+        secret.chmod(0o600)
+        routes = (
+            f'[[route]]\nrecipients = ["*.special.test"]\nservers = ["{TWO}:{other.port}"]\n'
+            f'tls = "best"\n[[route]]\nrecipients = ["boxes.test"]\nprotocol = "lmtp"\n'
+            f'servers = ["{THREE}:{mailboxes.port}"]\ntls = "best"\n'
+        )
+        server = sender(
+            reaper,
+            start_relevo,
+            tmp_path,
+            port,
+            {
+                "outbound.smarthost": [f"127.0.0.1:{smarthost.port}"],
+                "outbound.smarthost_tls": "best",
+                "outbound.smarthost_credentials": str(secret),
+            },
+        )
+        path = server.config.path / "relevo.toml"
+        path.write_text(path.read_text() + routes)
+        server.reload()
+        server.wait_for_log("configuration and files re-read")
+        submit(server, ["a@one.test", "b@two.test", "c@x.special.test", "d@boxes.test"])
+        wait_for(lambda: smarthost.messages and other.messages and mailboxes.messages, what="all")
+        assert any(command.startswith(b"AUTH PLAIN ") for command in smarthost.commands)
+        assert sum(command.startswith(b"RCPT") for command in smarthost.commands) == 2
+        assert b"LHLO mx.test" in mailboxes.commands
+        assert b"RCPT TO:<c@x.special.test>" in other.commands

@@ -65,8 +65,15 @@ def load(
         for reading in readings
         for hook in reading.hooks
     )
+    routes = tuple(
+        replace(route, credentials=str(config_dir / route.credentials))
+        if route.credentials
+        else route
+        for reading in readings
+        for route in reading.routes
+    )
     about = {"config_dir": config_dir, "source": files, "origins": MappingProxyType(origins)}
-    config = build(values, hook=hooks, **about)
+    config = build(values, hook=hooks, route=routes, **about)
     problems += cross_check(config, Places(merged, files[0]), frozenset(broken))
     problems.sort(key=lambda problem: ((*files, OVERRIDES).index(problem.file), problem.line))
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]

@@ -89,3 +89,26 @@ class Outbound:
         least=timedelta(milliseconds=100),
         most=timedelta(days=1),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredRoute:
+    """One [[route]]: other servers for some of the mail to other domains."""
+
+    name: str = key("For logs and `relevo queue summary`; default: the servers.", "")
+    recipients: tuple[str, ...] = key(
+        "Domains of recipients: `example.org`, `*.example.org` for all below it, `*`. Empty: any.",
+        (),
+    )
+    senders: tuple[str, ...] = key("The same for the domain of the sender.", ())
+    servers: tuple[str, ...] = key(
+        "Servers, tried in order: `host`, `host:port`, `[v6]:port`. Empty: the mail exchangers of "
+        "the recipient's domain.",
+        (),
+    )
+    protocol: str = key("What they speak.", "smtp", choices=("smtp", "lmtp"))
+    tls: str = key("As `outbound.smarthost_tls`.", "verified", choices=TLS_DEMANDS)
+    credentials: str = key("As `outbound.smarthost_credentials`.", "")
+    source_address: str = key(
+        "Address of this machine to connect from; empty: as `outbound.source_addresses`.", ""
+    )

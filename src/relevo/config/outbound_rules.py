@@ -33,7 +33,7 @@ def parse_server(text: str) -> ListenAddress:
     return address
 
 
-def servers(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+def servers(values: tuple[str, ...], _config_dir: Path | None = None) -> tuple[str, ...]:
     """A list of servers, tried in order."""
     if len(values) > MAX_SERVERS:
         raise BadValue(f"{len(values)} servers are named", f"at most {MAX_SERVERS}")
@@ -42,7 +42,7 @@ def servers(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def source_addresses(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+def source_addresses(values: tuple[str, ...], _config_dir: Path | None = None) -> tuple[str, ...]:
     """At most one address of each family."""
     try:
         addresses = [ip_address(value) for value in values]
@@ -53,7 +53,7 @@ def source_addresses(values: tuple[str, ...], _config_dir: Path) -> tuple[str, .
     return tuple(map(str, addresses))
 
 
-def retry_steps(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+def retry_steps(values: tuple[str, ...], _config_dir: Path | None = None) -> tuple[str, ...]:
     """Growing durations of at least a second."""
     if not 1 <= len(values) <= MAX_RETRY_STEPS:
         raise BadValue(f"{len(values)} steps", f"from 1 to {MAX_RETRY_STEPS} durations")
@@ -69,12 +69,12 @@ def retry_steps(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
     return values
 
 
-def domain_patterns(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+def domain_patterns(values: tuple[str, ...], _config_dir: Path | None = None) -> tuple[str, ...]:
     """Domains, `*.domain` for all below one, or `*`; in A-labels."""
     return tuple(dict.fromkeys(map(_pattern, values)))
 
 
-def domain_names(values: tuple[str, ...], _config_dir: Path) -> tuple[str, ...]:
+def domain_names(values: tuple[str, ...], _config_dir: Path | None = None) -> tuple[str, ...]:
     """Domains, in A-labels."""
     names = tuple(dict.fromkeys(map(_pattern, values)))
     for name in names:
@@ -94,7 +94,7 @@ def _pattern(text: str) -> str:
         raise BadValue(f"{text!r} is no domain", hint) from error
 
 
-def source_address(value: str, _config_dir: Path) -> str:
+def source_address(value: str, _config_dir: Path | None = None) -> str:
     """One address of this machine, or none."""
     if not value:
         return value

@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from relevo.config.profiles import differences_table
-from relevo.config.schema import HOOK_KEYS, KEYS, SECTIONS, Key
+from relevo.config.schema import HOOK_KEYS, KEYS, ROUTE_KEYS, SECTIONS, Key
 from relevo.config.toml_text import toml_value
 
 PAGE = Path("docs/reference/configuration.md")
@@ -93,6 +93,17 @@ Called in the order of the file, after those in `hooks/`. What it is told and wh
 """
 
 
+_DECLARED_ROUTES = """
+## `[[route]]`: other servers for some of the mail to other domains, one table each
+
+The first whose `recipients` and `senders` both fit is taken; mail that none fits goes to
+`outbound.smarthost`, or to the mail exchangers.
+
+| key | default | meaning |
+|---|---|---|
+"""
+
+
 def reference_page() -> str:
     """docs/reference/configuration.md."""
     parts = [_INTRODUCTION, differences_table()]
@@ -100,6 +111,8 @@ def reference_page() -> str:
         title = f"`[{section}]`: {_WHAT_KEYS[section].lower()}" if section else _WHAT_KEYS[section]
         parts.append(f"\n## {title}\n\n| key | default | meaning |\n|---|---|---|\n")
         parts += [_row(key) for key in KEYS.values() if key.section == section]
+    parts.append(_DECLARED_ROUTES)
+    parts += [_row(key) for key in ROUTE_KEYS.values()]
     parts.append(_DECLARED_HOOKS)
     parts += [_row(key) for key in HOOK_KEYS.values()]
     return "".join(parts)

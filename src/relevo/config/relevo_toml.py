@@ -11,7 +11,8 @@ from typing import Any
 from relevo.config.chasquid_conf import RELEVO_NAMES
 from relevo.config.convert import convert, convert_text, nearest
 from relevo.config.hook_tables import read_hook_tables
-from relevo.config.schema import HOOK_TABLE, KEYS, SECTIONS
+from relevo.config.route_tables import read_route_tables
+from relevo.config.schema import HOOK_TABLE, KEYS, ROUTE_TABLE, SECTIONS
 from relevo.config.settings import OVERRIDES, Reading
 from relevo.config.toml_lines import Path, key_lines
 
@@ -44,6 +45,8 @@ def read_relevo_toml(data: bytes, file: str) -> Reading:
     for name, raw in tree.items():
         if name == HOOK_TABLE:
             read_hook_tables(reading, lines, raw)
+        elif name == ROUTE_TABLE:
+            read_route_tables(reading, lines, raw)
         elif name in SECTIONS:
             _read_section(reading, lines, name, raw)
         else:

@@ -6,12 +6,13 @@ No key of this model is a secret; one that becomes one must be left out here.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from relevo.config.model import Config
-from relevo.config.schema import HOOK_KEYS, HOOK_TABLE, KEYS, Key
+from relevo.config.schema import HOOK_KEYS, HOOK_TABLE, KEYS, ROUTE_KEYS, ROUTE_TABLE, Key
 from relevo.config.toml_text import toml_value
 from relevo.config.units import format_duration
 
@@ -26,12 +27,10 @@ def render_toml(config: Config) -> str:
             lines += ["", f"[{section}]"]
         assignment = f"{key.field} = {toml_value(key, key.value_in(config))}"
         lines.append(f"{assignment}  # {_origin(config, key)}")
-    for hook in config.hook:
-        lines += ["", f"[[{HOOK_TABLE}]]"]
-        lines += [
-            f"{key.field} = {toml_value(key, getattr(hook, key.field))}"
-            for key in HOOK_KEYS.values()
-        ]
+    for name, keys, tables in _arrays(config):
+        for table in tables:
+            lines += ["", f"[[{name}]]"]
+            lines += [f"{key.field} = {toml_value(key, getattr(table, key.field))}" for key in keys]
     return "\n".join(lines) + "\n"
 
 
@@ -44,10 +43,10 @@ def render_json(config: Config) -> str:
     for key in KEYS.values():
         holder = tree.setdefault(key.section, {}) if key.section else tree
         holder[key.field] = _plain(key.value_in(config))
-    tree[HOOK_TABLE] = [
-        {key.field: _plain(getattr(hook, key.field)) for key in HOOK_KEYS.values()}
-        for hook in config.hook
-    ]
+    for name, keys, tables in _arrays(config):
+        tree[name] = [
+            {key.field: _plain(getattr(table, key.field)) for key in keys} for table in tables
+        ]
     document = {
         "config_dir": str(config.config_dir),
         "source": list(config.source),
@@ -56,6 +55,12 @@ def render_json(config: Config) -> str:
         "warnings": [str(warning) for warning in config.warnings],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _arrays(config: Config) -> Iterator[tuple[str, Sequence[Key], Sequence[Any]]]:
+    """The arrays of tables: name, keys and tables of each."""
+    yield ROUTE_TABLE, tuple(ROUTE_KEYS.values()), config.route
+    yield HOOK_TABLE, tuple(HOOK_KEYS.values()), config.hook
 
 
 def _origin(config: Config, key: Key) -> str:

@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 from relevo.config.hook_model import DeclaredHook
 from relevo.config.model import Config
+from relevo.config.outbound_model import DeclaredRoute
 
 
 class Kind(Enum):
@@ -106,11 +107,20 @@ KEYS = {key.name: key for key in _keys()}
 HOOK_TABLE = "hook"
 """The array of tables that declares hooks: `[[hook]]`."""
 
+ROUTE_TABLE = "route"
+"""The array of tables that declares routes to other servers: `[[route]]`."""
+
 HOOK_KEYS = {
     member.name: _key(member, HOOK_TABLE, get_type_hints(DeclaredHook)[member.name])
     for member in dataclasses.fields(DeclaredHook)
 }
 """The keys of one `[[hook]]`, by field."""
+
+ROUTE_KEYS = {
+    member.name: _key(member, ROUTE_TABLE, get_type_hints(DeclaredRoute)[member.name])
+    for member in dataclasses.fields(DeclaredRoute)
+}
+"""The keys of one `[[route]]`, by field."""
 
 SECTIONS = tuple(dict.fromkeys(key.section for key in KEYS.values() if key.section))
 """The names of the tables, in the order of `Config`."""

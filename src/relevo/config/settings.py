@@ -8,6 +8,7 @@ from typing import Any
 
 from relevo.config.convert import BadValue
 from relevo.config.hook_model import DeclaredHook
+from relevo.config.outbound_model import DeclaredRoute
 from relevo.config.problems import Problem, Severity
 from relevo.config.schema import Key
 
@@ -46,6 +47,7 @@ class Reading:
     settings: list[Setting] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     hooks: list[DeclaredHook] = field(default_factory=list)
+    routes: list[DeclaredRoute] = field(default_factory=list)
 
     def add(self, key: Key, line: int, make: Callable[[], Any], name: str = "") -> None:
         """The setting with the value that `make` returns, or the problem it raises as BadValue."""

@@ -8,6 +8,7 @@ relevo sends mail itself) deferring remote mail stand behind it.
 from relevo.delivery.assembly import make_dispatcher
 from relevo.delivery.dispatcher import Dispatcher
 from relevo.delivery.mailbox_pattern import InvalidPattern, MailboxPattern, parse_pattern
+from relevo.delivery.route_rules import RouteTable, route_table
 from relevo.delivery.routing import ExpandedTarget, plan_units
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "ExpandedTarget",
     "InvalidPattern",
     "MailboxPattern",
+    "RouteTable",
     "make_dispatcher",
     "parse_pattern",
     "plan_units",
+    "route_table",
 ]

@@ -14,6 +14,7 @@ from relevo.delivery.mailbox_pattern import InvalidPattern, parse_pattern
 from relevo.delivery.maildir import MaildirAgent
 from relevo.delivery.mda import MdaAgent
 from relevo.delivery.pipe import PipeAgent
+from relevo.delivery.route_rules import route_table
 from relevo.delivery.routing import LOCAL, PIPE
 from relevo.queue.schedule import RetrySteps
 
@@ -85,6 +86,7 @@ class _PolicyMaker:
             is_local=lambda domain: self._directory().is_local(domain),
             expand=self._expand,
             postmaster=lambda: self._directory().postmaster(),
+            route_of=route_table(config).for_sender(""),
             is_local_smtp=config.delivery.local.startswith("lmtp:"),
         )
         agents = {**self._agents, **self._remote(config)}

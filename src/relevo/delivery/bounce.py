@@ -18,7 +18,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relevo.delivery.routing import LOCAL, PIPE, ExpandedTarget, plan_units, route_kind
+from relevo.delivery.routing import (
+    LOCAL,
+    PIPE,
+    ExpandedTarget,
+    plan_units,
+    route_kind,
+    to_exchangers,
+)
 from relevo.delivery.settlement import Fate, Settled
 from relevo.directory import ExpansionFailed, MailTarget
 from relevo.journal import Accepted, DsnSent
@@ -58,6 +65,7 @@ class Surroundings:
     postmaster: Callable[[], Address | None]
     new_id: Callable[[float], MessageId] = new_id
     fallback_domain: str = "unknown"
+    route_of: Callable[[str], str] = to_exchangers  # of mail from <> to another domain
     is_local_smtp: bool = False  # mailboxes are behind a server whose replies are SMTP's (LMTP)
 
 
@@ -132,7 +140,10 @@ async def notify(
         size=content.size,
     )
     units = plan_units(
-        (ExpandedTarget(target, addressee) for target in targets), is_local=around.is_local, now=now
+        (ExpandedTarget(target, addressee) for target in targets),
+        is_local=around.is_local,
+        now=now,
+        route_of=around.route_of,
     )
     envelope = Envelope("", body="8BITMIME", smtputf8=facts.needs_smtputf8, is_dsn=True)
     dsn = NewMessage(dsn_id, now, envelope, content, units, (accepted,))

@@ -5,6 +5,7 @@
 | mail to a local domain, or to none | `local` | one a message |
 | pipe | `pipe` | one a command |
 | mail to another domain | `mx:DOMAIN` | one a domain |
+| the same, where a rule says so | `smarthost:NAME`, `lmtp:NAME` | one a name |
 | via | `via:SERVER,SERVER` | one a list of servers |
 
 A pure function. The same target reached from two forward-paths is served once, for the first.
@@ -46,14 +47,29 @@ def route_kind(route: str) -> str:
     return route.partition(":")[0]
 
 
+def to_exchangers(domain: str) -> str:
+    """The route of mail to another domain where no rule says otherwise."""
+    return f"{MX}:{domain}"
+
+
 def plan_units(
-    targets: Iterable[ExpandedTarget], *, is_local: Callable[[str], bool], now: float
+    targets: Iterable[ExpandedTarget],
+    *,
+    is_local: Callable[[str], bool],
+    now: float,
+    route_of: Callable[[str], str] = to_exchangers,
 ) -> tuple[NewUnit, ...]:
-    """Group the recipients of a message into units, in the order of their first recipients."""
+    """Group the recipients of a message into units, in the order of their first recipients.
+
+    `route_of` gives the route of mail to another domain (see `RouteTable`).
+    """
     targets = tuple(targets)
+
     if len(targets) == 1:  # the ordinary message
         (only,) = targets
-        route = PIPE if isinstance(only.target, PipeTarget) else _group(only.target, is_local)
+        route = (
+            PIPE if isinstance(only.target, PipeTarget) else _group(only.target, is_local, route_of)
+        )
         return (NewUnit(route, (_recipient(only),), now),)
     groups: dict[str, list[QueuedRecipient]] = {}
     seen: set[tuple[TargetKind, str, tuple[str, ...]]] = set()
@@ -63,7 +79,7 @@ def plan_units(
         if identity in seen:
             continue
         seen.add(identity)
-        groups.setdefault(_group(expanded.target, is_local), []).append(recipient)
+        groups.setdefault(_group(expanded.target, is_local, route_of), []).append(recipient)
     return tuple(
         NewUnit(PIPE if route_kind(group) == PIPE else group, tuple(recipients), now)
         for group, recipients in groups.items()
@@ -86,13 +102,13 @@ def _recipient(expanded: ExpandedTarget) -> QueuedRecipient:
     return QueuedRecipient(kind, target, original, servers, expanded.notify, expanded.orcpt)
 
 
-def _group(target: Target, is_local: Callable[[str], bool]) -> str:
+def _group(target: Target, is_local: Callable[[str], bool], route_of: Callable[[str], str]) -> str:
     """The route; for a pipe with its command, so that each is a unit of its own."""
     match target:
         case MailTarget(address):
             if not address.domain or is_local(address.domain):
                 return LOCAL
-            return f"{MX}:{address.domain}"
+            return route_of(address.domain)
         case PipeTarget(words):
             return f"{PIPE}:{' '.join(words)}"
         case ViaTarget(_, servers):

@@ -112,7 +112,7 @@ class RemoteAgent:
         unit, recipients = attempt.unit, attempt.recipients
         domain = recipients[0].target.rpartition("@")[2]
         try:
-            way = self.ways.of_route(unit.route, domain)
+            way = self.ways.of_route(unit.route, domain, unit.envelope.reverse_path)
         except WayUnusable as error:
             return [temporary("4.3.5", str(error))] * len(recipients)
         loop = asyncio.get_running_loop()
@@ -142,12 +142,12 @@ class RemoteAgent:
         if self._sweeper is not None:
             self._sweeper.cancel()
 
-    def keep(self, hop: NextHop, link: PeerLink, host: str, shown: str) -> None:
+    def keep(self, hop: NextHop, way: Way, link: PeerLink, host: str, shown: str) -> None:
         """A link is free."""
         if self._is_closed:
             link.close()
         else:
-            hop.keep(link, host, shown, asyncio.get_running_loop().time())
+            hop.keep(link, host, shown, way.sources, asyncio.get_running_loop().time())
 
     def _sweep_later(self) -> None:
         if self._sweeper is None and not self._is_closed:
@@ -190,7 +190,7 @@ class _Delivery:
     async def _over_kept_links(self) -> tuple[bool, str]:
         """Use a connection that is open; whether that was all, and the host that was asked."""
         loop = asyncio.get_running_loop()
-        while (kept := self._hop.take_idle(loop.time())) is not None:
+        while (kept := self._hop.take_idle(loop.time(), self._way.sources)) is not None:
             if not await self._transact(kept.link, kept.host, kept.shown):
                 return not self._left, kept.host
             self._hop.close_idle()  # the server went away: the others are as dead
@@ -300,7 +300,7 @@ class _Delivery:
             text = f"the message is binary, and {shown} takes text only"
             letter = Letter(None, [permanent("5.6.1", text)] * len(recipients))
         finally:
-            self._agent.keep(self._hop, link, host, shown)
+            self._agent.keep(self._hop, self._way, link, host, shown)
         if done is None:
             self._settle(letter.results(()), [False] * len(recipients), shown, link.tls)
             return False

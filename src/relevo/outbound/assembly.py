@@ -51,7 +51,7 @@ class RemoteAgents:
 
     def make(self, config: Config) -> Mapping[str, Agent]:
         """An agent for each kind of route to other servers."""
-        made_from = (config.outbound, config.hostname)
+        made_from = (config.outbound, config.route, config.hostname)
         if self._agent is None or made_from != self._made_from:
             self._agent = self._make(config)
             self._made_from = made_from

@@ -49,6 +49,7 @@ class IdleLink:
     link: PeerLink
     host: str
     shown: str  # host and address, for texts
+    sources: tuple[str, ...]  # local addresses it may have been made from
     until: float
 
 
@@ -120,23 +121,28 @@ class NextHop:
 
     # connections
 
-    def take_idle(self, now: float) -> IdleLink | None:
-        """The connection used last, if it can still be used."""
-        while self.idle:
-            kept = self.idle.pop()
-            if kept.link.is_usable and now < kept.until:
+    def take_idle(self, now: float, sources: tuple[str, ...]) -> IdleLink | None:
+        """The connection used last that can be used, made from one of these addresses."""
+        for kept in reversed(self.idle):
+            if not (kept.link.is_usable and now < kept.until):
+                self.idle.remove(kept)
+                kept.link.close()
+                return self.take_idle(now, sources)
+            if kept.sources == sources:
+                self.idle.remove(kept)
                 return kept
-            kept.link.close()
         return None
 
-    def keep(self, link: PeerLink, host: str, shown: str, now: float) -> None:
+    def keep(
+        self, link: PeerLink, host: str, shown: str, sources: tuple[str, ...], now: float
+    ) -> None:
         """Keep a connection for the next unit, unless it is worn out."""
         limits = self.limits
         is_worn = link.transactions >= limits.reuse or link.age_s >= limits.age_s
         if is_worn or not link.is_usable or not limits.idle_s:
             link.close()
             return
-        self.idle.append(IdleLink(link, host, shown, now + limits.idle_s))
+        self.idle.append(IdleLink(link, host, shown, sources, now + limits.idle_s))
 
     def close_idle(self, now: float | None = None) -> None:
         """Close what waited too long; without a time, all."""

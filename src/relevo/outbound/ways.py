@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 
 from relevo.config.convert import BadValue
 from relevo.config.outbound_rules import parse_server
+from relevo.delivery.route_rules import route_name, route_table, smarthost_route
 from relevo.delivery.routing import LMTP, MX, SMARTHOST, VIA
 from relevo.outbound.credentials import Credentials
 from relevo.outbound.host_tls import ANY_TLS, HostTls, Need
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from relevo.config import Config
     from relevo.config.listen_address import ListenAddress
@@ -69,35 +70,62 @@ class Ways:
     """The ways of one configuration."""
 
     def __init__(self, config: Config) -> None:
-        outbound = config.outbound
-        self._sources = outbound.source_addresses
-        self._named: dict[str, Way] = {}
-        if outbound.smarthost:
-            name = f"{SMARTHOST}:{smarthost_name(outbound.smarthost)}"
-            self._named[name] = Way(
-                name,
-                servers=tuple(map(parse_server, outbound.smarthost)),
-                tls=demand(outbound.smarthost_tls),
-                credentials_file=outbound.smarthost_credentials,
-                sources=self._sources,
-            )
+        self._sources = config.outbound.source_addresses
+        self._table = route_table(config)
+        self._named = dict(_named_ways(config))
 
-    def of_route(self, route: str, domain: str) -> Way:
+    def of_route(self, route: str, domain: str, reverse_path: str) -> Way:
         """The way of a route, for recipients of a domain. Raises WayUnusable."""
         kind, _, rest = route.partition(":")
-        if kind == MX:
-            return Way(route, domain=rest, policy_domain=rest, sources=self._sources)
         if kind == VIA:
             servers = _servers_of_alias(rest)
             return Way(route, servers=servers, policy_domain=domain, sources=self._sources)
         if kind in {SMARTHOST, LMTP} and route in self._named:
             return self._named[route]
-        return Way(f"{MX}:{domain}", domain=domain, policy_domain=domain, sources=self._sources)
+        if kind == MX:
+            return self._way_of_domain(rest, reverse_path)
+        # its name is gone from the configuration: as if it had just come
+        now = self._table.for_sender(reverse_path)(domain)
+        if now in self._named:
+            return self._named[now]
+        return self._way_of_domain(domain, reverse_path)
+
+    def _way_of_domain(self, domain: str, reverse_path: str) -> Way:
+        rule = self._table.rule(domain, reverse_path) if self._table.rules else None
+        sources = (rule.source,) if rule is not None and rule.source else self._sources
+        return Way(f"{MX}:{domain}", domain=domain, policy_domain=domain, sources=sources)
 
 
-def smarthost_name(servers: Iterable[str]) -> str:
-    """What stands for servers in the name of a route."""
-    return ",".join(servers)
+def _named_ways(config: Config) -> Iterator[tuple[str, Way]]:
+    outbound = config.outbound
+    for declared in config.route:
+        if not declared.servers:
+            continue
+        sources = (declared.source_address,) if declared.source_address else ()
+        name = route_name(declared)
+        yield (
+            name,
+            Way(
+                name,
+                servers=tuple(map(parse_server, declared.servers)),
+                tls=demand(declared.tls),
+                credentials_file=declared.credentials,
+                sources=sources or outbound.source_addresses,
+                is_lmtp=declared.protocol == LMTP,
+            ),
+        )
+    if outbound.smarthost:
+        name = smarthost_route(outbound.smarthost)
+        yield (
+            name,
+            Way(
+                name,
+                servers=tuple(map(parse_server, outbound.smarthost)),
+                tls=demand(outbound.smarthost_tls),
+                credentials_file=outbound.smarthost_credentials,
+                sources=outbound.source_addresses,
+            ),
+        )
 
 
 def demand(word: str) -> HostTls:

@@ -37,6 +37,7 @@ from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from relevo.config import Config
+    from relevo.delivery import RouteTable
     from relevo.directory import AliasHooks, Directory, Target
     from relevo.journal import Event, HookVerdict
     from relevo.mailauth import MethodResult
@@ -189,6 +190,7 @@ def compose(
     arrival: Arrival,
     hooked: Hooked,
     directory: Directory,
+    routes: RouteTable,
 ) -> NewMessage:
     """The message as it is stored, with its events."""
     content = message.content(hooked.start)
@@ -213,7 +215,12 @@ def compose(
         auth=arrival.identity,
         tls=f"{arrival.tls_version} {arrival.tls_cipher}" if arrival.tls_version else "",
     )
-    units = plan_units(hooked.expansion, is_local=directory.is_local, now=arrival.time)
+    units = plan_units(
+        hooked.expansion,
+        is_local=directory.is_local,
+        now=arrival.time,
+        route_of=routes.for_sender(envelope.reverse_path),
+    )
     events: tuple[Event, ...] = (event, *hooked.records)
     if transaction.hook_records:
         events = (event, *transaction.records_of(arrival.message_id), *hooked.records)

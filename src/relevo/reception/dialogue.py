@@ -303,7 +303,7 @@ class Dialogue:
             return
         arrival = self._arrival()
         plain = Hooked(traced_start(transaction, message, arrival), expansion)
-        new = compose(transaction, message, arrival, plain, directory)
+        new = compose(transaction, message, arrival, plain, directory, services.routes)
         self._line.start(self._store(new, transaction))
 
     async def _ask_and_store(
@@ -343,7 +343,7 @@ class Dialogue:
             self._record_hooks(transaction.records_of(arrival.message_id) + hooked.records)
             self._answer(answers.accepted(arrival.message_id))
             return
-        new = compose(transaction, message, arrival, hooked, directory)
+        new = compose(transaction, message, arrival, hooked, directory, services.routes)
         await self._store(new, transaction)
 
     async def _store(self, message: NewMessage, transaction: Transaction) -> None:

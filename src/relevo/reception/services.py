@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from relevo.delivery import RouteTable
 from relevo.reception.conduct import Penalties
 from relevo.reception.handshakes import HandshakeTurns
 from relevo.smtp import SessionSettings
@@ -74,6 +75,7 @@ class Services:
     post_data: PostDataHooks
     resolver: DnsLookups
     mail_checks: MailChecks
+    routes: RouteTable = field(default_factory=RouteTable)
     penalties: Penalties = field(default_factory=Penalties)  # this one exempts everybody
     stage_hooks: StageHooks | None = None  # None: none is declared for connect to rcpt
     handshakes: HandshakeTurns = field(default_factory=HandshakeTurns)

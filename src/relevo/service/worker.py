@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from relevo.authn import Authenticator, Dovecot, server_secret
 from relevo.config import ConfigErrors
-from relevo.delivery import make_dispatcher
+from relevo.delivery import make_dispatcher, route_table
 from relevo.delivery.unit_hooks import UnitHooks
 from relevo.directory import DirectoryErrors, DirectoryWatcher
 from relevo.dns import Resolver, parse_server, system_servers
@@ -51,8 +51,10 @@ from relevo.reception import (
     SmtpConnection,
 )
 from relevo.service.certificates import CertificateError, Certificates
+from relevo.service.descriptors import Crowd, TurnedAway, most_connections
 from relevo.service.heartbeat import INTERVAL as HEARTBEAT
 from relevo.service.logs import LogUnavailable, open_maillog, setup_logging
+from relevo.service.memory_alarm import MemoryAlarm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -91,10 +93,8 @@ def run(setup: WorkerSetup) -> int:
     if setup.config.server.loop == "uvloop":
         import uvloop  # noqa: PLC0415 - optional by configuration
 
-        uvloop.run(Worker(setup).main())
-    else:
-        asyncio.run(Worker(setup).main())
-    return 0
+        return uvloop.run(Worker(setup).main())
+    return asyncio.run(Worker(setup).main())
 
 
 class Worker:
@@ -105,12 +105,14 @@ class Worker:
         self._config = setup.config
         self._connections: set[SmtpConnection] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._exit_code = 0
+        self._crowd = Crowd()
         self._is_queue_full = False
         self._stop = asyncio.Event()
         self._hup = asyncio.Event()
 
-    async def main(self) -> None:
-        """From fork to exit."""
+    async def main(self) -> int:
+        """From fork to exit; the exit code."""
         loop = asyncio.get_running_loop()
         config, setup = self._config, self._setup
         self._maillog = self._open_maillog(config)
@@ -153,6 +155,7 @@ class Worker:
             log=self._log,
             take=self._dispatcher.take,
             place=self._dispatcher.place,
+            routes=route_table(config),
             new_id=new_id,
             is_queue_full=lambda: self._is_queue_full,
             post_data=PostDataHooks(self._hooks),
@@ -183,8 +186,16 @@ class Worker:
         gc.set_threshold(*_GC_THRESHOLDS)
         sys.setswitchinterval(_SWITCH_INTERVAL)
         os.write(setup.ready_fd, b"r")
+        alarm = MemoryAlarm(lambda: loop.call_soon_threadsafe(self._give_up))
         await self._stop.wait()
         await self._drain(servers)
+        alarm.close()
+        return self._exit_code
+
+    def _give_up(self) -> None:
+        logger.critical("no memory left: ending, so that another worker begins anew")
+        self._exit_code = os.EX_OSERR
+        self._stop.set()
 
     def _remote_agents(self) -> RemoteAgents:
         return RemoteAgents(
@@ -213,11 +224,17 @@ class Worker:
     async def _serve(self, listener: Listener) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         mode: Mode = listener.mode
-        return await loop.create_server(
-            lambda: SmtpConnection(self._services, mode, self._connections),
-            sock=listener.socket,
-            backlog=4096,
-        )
+        most = most_connections()
+        connections = self._connections
+
+        def accept() -> asyncio.Protocol:
+            if len(connections) < most:
+                return SmtpConnection(self._services, mode, connections)
+            self._crowd.say(most)
+            self._services.count("connections", "refused")
+            return TurnedAway(self._config.hostname, is_tls=mode.is_tls_from_start)
+
+        return await loop.create_server(accept, sock=listener.socket, backlog=4096)
 
     def _start(self, work: Coroutine[object, object, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -331,6 +348,7 @@ class Worker:
         self._refresh_certificates()
         services = self._services
         services.config = config
+        services.routes = route_table(config)
         services.stage_hooks = StageHooks.for_stages(self._hooks, SESSION_STAGES)
         services.authenticator = self._make_authenticator(config)
         # look-ups under way end by themselves, in the old one
