@@ -71,12 +71,13 @@ def nsd_command(place: Path, port: int, zones: Mapping[str, Sequence[str]]) -> l
     """What starts NSD on a loopback port; its files are written to `place`."""
     place.mkdir(exist_ok=True)
     for number, (zone, records) in enumerate(zones.items()):
-        (place / f"{number}.zone").write_text(_zone_text(zone, records))
+        (place / f"{number}.zone").write_text(zone_text(zone, records))
     (place / "nsd.conf").write_text(_config(place, port, list(zones)))
     return [str(program("nsd")), "-d", "-c", str(place / "nsd.conf")]
 
 
-def _zone_text(zone: str, records: Sequence[str]) -> str:
+def zone_text(zone: str, records: Sequence[str]) -> str:
+    """A zone file with these records."""
     head = [
         f"$ORIGIN {zone}",
         "$TTL 300",

@@ -148,10 +148,12 @@ class PeerServer:
 
 
 @asynccontextmanager
-async def listening(server: PeerServer) -> AsyncIterator[PeerServer]:
+async def listening(
+    server: PeerServer, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[PeerServer]:
     """The server, while it runs on a loopback port."""
     context = server.context if server.is_implicit else None
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
+    listener = await asyncio.start_server(server.serve, host, port, ssl=context)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

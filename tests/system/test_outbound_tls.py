@@ -1,0 +1,247 @@
+"""TLS with other servers: found by a real name server, vouched for by a real validating resolver.
+
+The servers are on loopback: `right.test` and so on say what is right or wrong about each. The
+domains of `plain.` are in a zone without signatures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.authority import Authority, Certificate
+from harness.config_dir import Setting
+from harness.dialog import Dialog
+from harness.mail_sink import free_port
+from harness.processes import Reaper
+from harness.server import RelevoFactory, RelevoServer, run_relevo
+from harness.signed_zones import start_signed_dns
+from harness.waiting import wait_for
+from relevo.dns import DnsFailed, Outcome, Resolver, parse_server
+from unit.outbound.peer_server import PeerServer, listening
+
+pytestmark = pytest.mark.needs_debian("nsd", "unbound")
+
+HOSTS = {name: f"127.0.0.{number}" for number, name in enumerate(
+    ("right", "wrong", "authority", "unusable", "broken", "unsigned", "valid", "unknown"), 41
+)}  # fmt: skip
+
+
+class Peers:
+    """A server for each host, in a thread with a loop of its own."""
+
+    def __init__(self, servers: Mapping[str, PeerServer], port: int) -> None:
+        self.servers = servers
+        self._port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
+        self._waiting = len(servers)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            for name, server in self.servers.items():
+                tasks.create_task(self._serve(server, HOSTS[name]))
+
+    async def _serve(self, server: PeerServer, host: str) -> None:
+        async with listening(server, host, self._port):
+            self._waiting -= 1
+            if not self._waiting:
+                self._ready.set()
+            await self._end.wait()
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    def stop(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+
+
+@contextmanager
+def peers(folder: Path, certificates: Mapping[str, Certificate], port: int) -> Iterator[Peers]:
+    servers = {
+        name: PeerServer(certificate.server_context(folder / name))
+        for name, certificate in certificates.items()
+    }
+    running = Peers(servers, port)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+class World:
+    """Names, certificates and addresses of all hosts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port("127.0.0.1", *HOSTS.values())
+        self.trusted = Authority("Trusted")
+        self.untrusted = Authority("Untrusted")
+        self.middle = Authority("Middle", above=self.untrusted)
+        self.certificates = {name: self._certificate(name) for name in HOSTS}
+        self.ca_file = self.trusted.write(folder / "ca.pem")
+        names = {name: f"mx.{name}.{'plain' if name == 'unsigned' else 'test'}." for name in HOSTS}
+        records = {
+            name: [
+                f"{name} MX 10 mx.{name}",
+                f"mx.{name} A {HOSTS[name]}",
+                *self._tlsa(name, names[name]),
+            ]
+            for name in HOSTS
+        }
+        unsigned = records.pop("unsigned")
+        self.signed = {"test.": [line for lines in records.values() for line in lines]}
+        self.unsigned = {"plain.": unsigned}
+
+    def _certificate(self, name: str) -> Certificate:
+        if name == "authority":
+            return self.middle.issue(f"mx.{name}.test")
+        authority = self.trusted if name == "valid" else self.untrusted
+        return authority.issue(f"mx.{name}.test")
+
+    def _tlsa(self, name: str, host: str) -> list[str]:
+        owner = f"_{self.port}._tcp.{host}"
+        key = hashlib.sha256(self.certificates[name].key_der).hexdigest()
+        match name:
+            case "right" | "broken":
+                return [f"{owner} TLSA 3 1 1 {key}", f"{owner} TLSA 3 1 1 {'00' * 32}"]
+            case "wrong" | "unsigned":
+                return [f"{owner} TLSA 3 1 1 {'00' * 32}"]
+            case "authority":
+                digest = hashlib.sha512(self.middle.as_certificate.der).hexdigest()
+                return [f"{owner} TLSA 2 0 2 {digest}"]
+            case "unusable":
+                return [f"{owner} TLSA 1 1 1 {key}"]
+            case _:
+                return []
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def resolver_at(reaper: Reaper, tmp_path: Path, world: World) -> str:
+    """The validating resolver, as `dns.servers` has it."""
+    bogus = {f"_{world.port}._tcp.mx.broken.test."}
+    return str(start_signed_dns(reaper, tmp_path, world.signed, world.unsigned, bogus=bogus))
+
+
+def sender(
+    start_relevo: RelevoFactory, world: World, resolver: str, **more: Setting
+) -> RelevoServer:
+    return start_relevo(
+        settings={
+            "dns.servers": [resolver],
+            "dns.signed_name": "test.",
+            "outbound.port": world.port,
+            "outbound.allow_addresses": ["127.0.0.0/8"],
+            "outbound_tls.ca_file": str(world.ca_file),
+            "spf.check": False,
+            "server.workers": 1,
+            **more,
+        }
+    )
+
+
+def submit(server: RelevoServer, recipient: str) -> None:
+    """Send as a user."""
+    with Dialog(server.submission) as client:
+        client.expect(250, "EHLO client.test")
+        client.start_tls()
+        client.expect(250, "EHLO client.test")
+        assert client.log_in("user@d1.test", "secret").code == 235
+        client.expect(250, "MAIL FROM:<user@d1.test>")
+        client.expect(250, f"RCPT TO:<{recipient}>")
+        assert client.message(b"From: user@d1.test\r\n\r\nhello\r\n").code == 250
+
+
+def wait_for_line(server: RelevoServer, *texts: str) -> None:
+    """Until the mail log has a line with all of these texts."""
+    wait_for(
+        lambda: any(all(text in line for text in texts) for line in server.mail_log().splitlines()),
+        timeout_s=20,
+        what=f"{texts} in the mail log",
+    )
+
+
+def test_what_dnssec_says(resolver_at: str, world: World) -> None:
+    async def check() -> None:
+        resolver = Resolver([parse_server(resolver_at)], signed_name="test.")
+        assert await resolver.is_dnssec_seen()
+        right = await resolver.tlsa(f"_{world.port}._tcp.mx.right.test")
+        assert (right.is_authenticated, len(right.records)) == (True, 2)
+        absent = await resolver.tlsa(f"_{world.port}._tcp.mx.valid.test")
+        assert (absent.is_authenticated, absent.outcome is Outcome.FOUND) == (True, False)
+        unsigned = await resolver.tlsa(f"_{world.port}._tcp.mx.unsigned.plain")
+        assert (unsigned.is_authenticated, len(unsigned.records)) == (False, 1)
+        with pytest.raises(DnsFailed):
+            await resolver.tlsa(f"_{world.port}._tcp.mx.broken.test")
+        unseen = Resolver([parse_server(resolver_at)], signed_name="plain.")
+        assert not await unseen.is_dnssec_seen()
+
+    asyncio.run(check())
+
+
+def test_dane_right_wrong_and_unsigned(
+    reaper: Reaper, start_relevo: RelevoFactory, resolver_at: str, world: World, tmp_path: Path
+) -> None:
+    with peers(tmp_path / "peers", world.certificates, world.port) as running:
+        server = sender(start_relevo, world, resolver_at)
+        domains = {name: f"{name}.{'plain' if name == 'unsigned' else 'test'}" for name in HOSTS}
+        for domain in domains.values():
+            submit(server, f"user@{domain}")
+        taken = {"right", "authority", "unusable", "unsigned", "valid", "unknown"}
+        for name in taken:
+            wait_for_line(server, domains[name], "sent")
+        for name, why in (("wrong", "TLSA"), ("broken", "TLSA")):
+            wait_for_line(server, domains[name], why)
+        assert {name for name, peer in running.servers.items() if peer.bodies} == taken
+        for name in HOSTS:
+            assert not any(line.startswith(b"MAIL") for line in running.servers[name].commands)
+        listing = ("tls-level", "list", "--json", "-C", server.config.path)
+        levels = json.loads(run_relevo(reaper, *listing, folder=tmp_path).output())
+        known = {each["domain"]: each["outgoing"] for each in levels}
+        assert known[domains["valid"]] == "verified"
+        assert known[domains["unknown"]] == known[domains["right"]] == "tls"
+        assert domains["wrong"] not in known
+
+
+def test_a_downgrade_is_refused_until_the_level_is_cleared(
+    reaper: Reaper, start_relevo: RelevoFactory, resolver_at: str, world: World, tmp_path: Path
+) -> None:
+    certificates = {name: world.certificates[name] for name in ("valid", "unknown")}
+    with peers(tmp_path / "peers", certificates, world.port) as running:
+        server = sender(start_relevo, world, resolver_at)
+        for name in certificates:
+            submit(server, f"first@{name}.test")
+            wait_for_line(server, f"first@{name}.test", "sent")
+        server.stop()
+        for peer in running.servers.values():
+            peer.context = None  # no STARTTLS any more
+        server.start()
+        for name in certificates:
+            submit(server, f"second@{name}.test")
+            wait_for_line(server, f"second@{name}.test", "earlier connections had")
+            assert len(running.servers[name].bodies) == 1
+        server.stop()
+        command = ("tls-level", "clear", "valid.test", "unknown.test", "-C", server.config.path)
+        assert run_relevo(reaper, *command, folder=tmp_path).wait() == 0
+        server.start()
+        for name in certificates:
+            submit(server, f"third@{name}.test")
+            wait_for_line(server, f"third@{name}.test", "sent")
