@@ -129,7 +129,12 @@ class DeclaredHook:
         "post-data",
         choices=tuple(stage.value for stage in Stage),
     )
-    form: str = key("How it is called: `exec`, a process a call.", "exec", choices=("exec",))
+    form: str = key(
+        "How it is called: `exec`, a process a call; `worker`, processes that stay and answer many "
+        "calls, a JSON object a line.",
+        "exec",
+        choices=("exec", "worker"),
+    )
     target: str = key("The program; relative to the config directory. Needed.", "")
     arguments: tuple[str, ...] = key("Its arguments.", ())
     timeout: timedelta = key(
@@ -145,6 +150,19 @@ class DeclaredHook:
         choices=("tempfail", "accept", "reject"),
     )
     max_concurrent: int = key("Calls at once, over all workers.", 16, least=1, most=1024)
+    processes: int = key(
+        "Processes of the form `worker`; each has its share of `max_concurrent`.",
+        2,
+        least=1,
+        most=64,
+    )
+    recycle_above: int = key(
+        "A process of the form `worker` that uses more memory than this is replaced; 0: never.",
+        256 * 1024 * 1024,
+        unit="bytes",
+        least=0,
+        most=1024 * _GIB,
+    )
     run_as: str = key(
         "User that it runs as; only a server started as root can do that. Empty: the server's.", ""
     )
