@@ -31,6 +31,7 @@ from relevo.queue import StoreState, create_database, start_over
 from relevo.service.certificates import expiries
 from relevo.service.control import ControlSocket
 from relevo.service.data_dir import DataDirLock
+from relevo.service.descriptors import raise_limit
 from relevo.service.forking import SIGNALS
 from relevo.service.handover import Handover
 from relevo.service.hook_host import HookHost
@@ -100,6 +101,7 @@ class Supervisor:
         """Start, supervise, stop; 0 after TERM or INT. Raises StartFailed, ConfigErrors."""
         try:
             setup_logging(self._config)
+            raise_limit()
             self._hook_host = HookHost(self._config)  # while nothing is open
         except LogUnavailable as error:
             raise StartFailed(str(error)) from error
