@@ -1,4 +1,4 @@
-"""Octets that are almost right: samples, cut, doubled, and with what parsers stumble over put in."""
+"""Octets that are almost right: samples, cut, doubled, with what parsers stumble over in them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 STUMBLING_BLOCKS = (
     b"\0", b"\r", b"\n", b"\r\n", b"\t", b" ", b"\x7f", b"\xff", b"\xc3\x28", b"\xed\xa0\x80",
-    b"\xe2\x80\xae", b"\xef\xbb\xbf", b"'", b'"', b'"""', b"\\", b"%", b"%s", b"<", b">", b"{", b"}",
-    b"[", b"]", b"(", b")", b":", b";", b",", b".", b"..", b"=", b"+", b"-", b"/", b"../", b"@", b"!",
-    b"|", b"#", b"*", b"$", b"&", b"~", b"0", b"-1", b"1e999", b"NaN", b"18446744073709551616",
-    b"9" * 5000, b"A" * 3000, b"\\u0000", b"\\x00", b"\\777", b"xn--", b"::", b"true", b"null",
-    b"[" * 2000, b"{" * 2000, b"((" * 500,
+    b"\xe2\x80\xae", b"\xef\xbb\xbf", b"'", b'"', b'"""', b"\\", b"%", b"%s", b"<", b">", b"{",
+    b"}", b"[", b"]", b"(", b")", b":", b";", b",", b".", b"..", b"=", b"+", b"-", b"/", b"../",
+    b"@", b"!", b"|", b"#", b"*", b"$", b"&", b"~", b"0", b"-1", b"1e999", b"NaN",
+    b"18446744073709551616", b"9" * 5000, b"A" * 3000, b"\\u0000", b"\\x00", b"\\777", b"xn--",
+    b"::", b"true", b"null", b"[" * 2000, b"{" * 2000, b"((" * 500,
 )  # fmt: skip
 
 _Edit = tuple[int, int, bytes]

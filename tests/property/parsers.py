@@ -1,0 +1,333 @@
+"""Every parser of what others say, with samples of the right form and how it may refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+from relevo.authn.sasl import LoginConversation, PlainConversation
+from relevo.config.chasquid_conf import read_chasquid_conf
+from relevo.config.listen_address import BadListenAddress, parse_listen_address
+from relevo.config.relevo_toml import read_overrides, read_relevo_toml
+from relevo.config.textproto import TextProtoError
+from relevo.config.textproto import parse as parse_textproto
+from relevo.config.units import parse_duration, parse_size
+from relevo.delivery.mailbox_pattern import InvalidPattern, parse_pattern
+from relevo.directory.aliases import InvalidTargets, parse_aliases, parse_targets
+from relevo.directory.local_part import LocalPartRules
+from relevo.directory.problems import FileError
+from relevo.directory.users import parse_users
+from relevo.dns.names import BadName, ask_name
+from relevo.dns.wire import Question, RecordType, make_query, read_reply
+from relevo.hooks import contract_v1
+from relevo.hooks.contract import InvalidVerdict, Stage
+from relevo.hooks.contract.json_form import (
+    alias_exists_verdict,
+    alias_resolve_verdict,
+    read_verdict,
+)
+from relevo.journal.escape import escape
+from relevo.mail import InvalidAddress, parse_address
+from relevo.mail.header_block import (
+    check_header,
+    count_received,
+    field_values,
+    remove_fields,
+    split_head,
+)
+from relevo.mailauth.authentication_results import remove_forged_results
+from relevo.mailauth.dkim.author import author_domain
+from relevo.mailauth.dkim.key_record import BadKey, parse_key_record
+from relevo.mailauth.dkim.tags import BadTags, parse_tags
+from relevo.mailauth.spf.macros import BadMacro, parse_explanation
+from relevo.mailauth.spf.record import BadRecord, parse_record, select_record
+from relevo.queue.records import (
+    Metadata,
+    RecordDamaged,
+    UnitMetadata,
+    decode_metadata,
+    encode,
+    scan_segment,
+)
+from relevo.queue.store import Envelope
+from relevo.reception.proxy_header import MAX_BINARY, parse_proxy_header
+from relevo.smtp import SessionSettings
+from relevo.smtp.buffer import InputBuffer
+from relevo.smtp.commands import parse_auth, parse_bdat, parse_hello, parse_mail, parse_rcpt
+from relevo.smtp.framing import ChunkReader, DataReader
+from relevo.smtp.reply_reader import ReplyReader
+from relevo.smtp.xclient import parse_xclient
+from relevo.web.requests import BadRequest, parse_head
+
+HERE = Path("file")
+OFFERS = SessionSettings(
+    hostname="mx.test",
+    max_size=10**6,
+    offers_binarymime=True,
+    offers_xclient=True,
+    mechanisms=("PLAIN", "LOGIN"),
+)
+HEADER = (
+    b"Received: from x by y; Tue, 24 Nov 2026 23:00:00 +0000\r\n"
+    b"Authentication-Results: mx.test;\r\n\tspf=pass smtp.mailfrom=a@b.test\r\n"
+    b"From: A <a@b.test>, =?utf-8?q?=C3=B1?= <b@c.test>\r\nSubject: x\r\n\r\nbody\r\n"
+)
+QUESTION = Question("a.test.", RecordType.MX)
+QUERY = make_query(QUESTION, 4711)
+REPLY = (
+    b"\x12\x67\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x01a\x04test\x00\x00\x0f\x00\x01"
+    b"\xc0\x0c\x00\x0f\x00\x01\x00\x00\x00\x3c\x00\x06\x00\x0a\x01m\xc0\x0c"
+)
+
+
+def text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
+    """A parser of text, given whatever octets make in Latin-1 and in UTF-8."""
+
+    def run(octets: bytes) -> None:
+        for each in (octets.decode("latin-1"), octets.decode("utf-8", "replace")):
+            parse(each)
+
+    return run
+
+
+def fed(reader: Callable[[], DataReader | ChunkReader | ReplyReader]) -> Callable[[bytes], object]:
+    """A reader of a buffer, which is given all at once and read until it wants no more."""
+
+    def run(octets: bytes) -> None:
+        buffer, made = InputBuffer(), reader()
+        buffer.append(octets)
+        for _ in range(len(octets) + 2):
+            left = len(buffer)
+            made.read(buffer)
+            if len(buffer) == left:
+                return
+
+    return run
+
+
+def open_chunk() -> ChunkReader:
+    reader = ChunkReader(10**6, is_binary=False)
+    reader.begin(20, is_last=True)
+    return reader
+
+
+def header(octets: bytes) -> None:
+    head, body = split_head(octets)
+    assert head + body == octets
+    check_header(octets)
+    count_received(head)
+    field_values(head, "From")
+    assert len(remove_fields(head, "Received", "X")) <= len(head)
+    assert len(remove_forged_results(head, "mx.test")) <= len(head)
+    author_domain(head)
+
+
+def proxy(octets: bytes) -> None:
+    found = parse_proxy_header(octets)
+    assert found is not None or len(octets) < MAX_BINARY
+
+
+def dns_reply(octets: bytes) -> None:
+    for trusted in (False, True):
+        read_reply(QUERY, QUESTION, octets, is_trusted=trusted)
+    read_reply(QUERY, QUESTION, QUERY.id.to_bytes(2) + octets[2:], is_trusted=True)
+
+
+def sasl(octets: bytes) -> None:
+    for needs_domain in (False, True):
+        PlainConversation(needs_domain=needs_domain).step(octets)
+        login = LoginConversation(needs_domain=needs_domain)
+        login.step(octets)
+        login.step(octets)
+
+
+def segment(octets: bytes) -> None:
+    for number in (0, 1):
+        list(scan_segment(octets, number))
+
+
+def metadata(octets: bytes) -> None:
+    decode_metadata(octets, crc32(octets))  # where the sum is right, the form may be wrong
+
+
+def hook_output(octets: bytes) -> None:
+    contract_v1.post_data_verdict(0, octets)
+    contract_v1.post_data_verdict(20, octets)
+    contract_v1.alias_text(octets)
+    contract_v1.last_line(octets)
+
+
+def escaped(words: str) -> None:
+    assert not {char for char in escape(words) if char < " " or char == "\x7f"}
+
+
+@dataclass(frozen=True)
+class Parser:
+    """What is called, what it is meant for, and how it may refuse."""
+
+    parse: Callable[[bytes], object]
+    samples: tuple[bytes, ...]
+    refusals: tuple[type[Exception], ...] = ()
+
+
+PARSERS = {
+    "EHLO": Parser(lambda octets: parse_hello("EHLO", octets), (b"a.test", b"[IPv6:::1]", b"x y")),
+    "MAIL": Parser(
+        lambda octets: parse_mail(octets, OFFERS),
+        (
+            b"FROM:<a@b.test> SIZE=10 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb AUTH=<>",
+            b"FROM:<>",
+            b'FROM:<"a\\"b"@[127.0.0.1]> REQUIRETLS',
+        ),
+    ),
+    "RCPT": Parser(
+        lambda octets: parse_rcpt(octets, OFFERS),
+        (
+            b"TO:<a@b.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@c",
+            b"TO:<Postmaster>",
+            "TO:<ñ@ñ.test> ORCPT=utf-8;\\x{F1}@d".encode(),
+        ),
+    ),
+    "BDAT": Parser(parse_bdat, (b"10", b"10 LAST", b"0 LAST")),
+    "AUTH": Parser(
+        lambda octets: parse_auth(octets, OFFERS), (b"PLAIN AGEAYg==", b"LOGIN", b"LOGIN =")
+    ),
+    "XCLIENT": Parser(
+        parse_xclient,
+        (b"ADDR=192.0.2.1 PORT=25 PROTO=ESMTP", b"ADDR=IPV6:::1", b"NAME=[UNAVAILABLE] HELO=a+20b"),
+    ),
+    "DATA": Parser(fed(lambda: DataReader(10**6)), (b"A: b\r\n\r\n..x\r\n.\r\nQUIT\r\n",)),
+    "chunk": Parser(fed(open_chunk), (b"A: b\r\n\r\nxyz\r\n.\r\nabc\r\n",)),
+    "reply": Parser(fed(ReplyReader), (b"250-a\r\n250 2.0.0 b\r\n", b"554 5.7.1 no\r\n")),
+    "SASL": Parser(sasl, (b"\0user@d1.test\0secret", b"a\0b\0c", b"user@d1.test")),
+    "PROXY": Parser(
+        proxy,
+        (
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+            b"PROXY TCP6 ::1 ::1 1 2\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12),
+        ),
+    ),
+    "HTTP": Parser(
+        parse_head,
+        (
+            b"GET /metrics?x HTTP/1.1\r\nHost: a\r\nAuthorization: Basic eDp5\r\n\r\n",
+            b"POST /exit HTTP/1.0\r\nContent-Length: 3\r\n\r\n",
+        ),
+        (BadRequest,),
+    ),
+    "header": Parser(header, (HEADER, b"\r\nbody", b"A: b\r\n c\r\n\r\n")),
+    "address": Parser(
+        text(parse_address),
+        (b"a@b.test", b'"a b"@[127.0.0.1]', b"a", "ñ@ñ.test".encode()),
+        (InvalidAddress,),
+    ),
+    "aliases": Parser(
+        lambda octets: parse_aliases(
+            octets, domain="d1.test", rules=LocalPartRules("+", "."), path=HERE
+        ),
+        (b"# c\na: b, c@d.test\np: | cat -n\n*: x\n", b"a: b via s.test\n"),
+        (FileError,),
+    ),
+    "targets": Parser(
+        text(lambda words: parse_targets(words, "d1.test")),
+        (b"a, b@c.test", b"| cat", b"a via b"),
+        (InvalidTargets,),
+    ),
+    "users": Parser(
+        lambda octets: parse_users(octets, path=HERE),
+        (
+            b'users: { key: "a" value: { scrypt: { logN: 4 r: 8 p: 1 keyLen: 1 salt: "x" } } }',
+            b'users { key: "b" value { plain { password: "x" } } }',
+            b'users: <key: "c", value: <denied: <>>>',
+        ),
+        (FileError,),
+    ),
+    "textproto": Parser(
+        lambda octets: parse_textproto(octets, "file"),
+        (b'a: "x" b: 1 c { d: true } # e\n', b"a: ['x', \"y\" 'z'] b: <c: -1.5e3>"),
+        (TextProtoError,),
+    ),
+    "chasquid.conf": Parser(
+        lambda octets: read_chasquid_conf(octets, "chasquid.conf", HERE),
+        (b'hostname: "a.test"\nmax_data_size_mb: 50\nsmtp_address: ":25"\n',),
+    ),
+    "relevo.toml": Parser(
+        lambda octets: read_relevo_toml(octets, "relevo.toml"),
+        (
+            b'hostname = "a.test"\nlimits.errors = 3\n[listen]\nsmtp = [":25", "systemd"]\n',
+            b'queue.give_up_after = "5d"\n[[hook]]\nname = "x"\nstage = "rcpt"\n',
+        ),
+    ),
+    "--set": Parser(
+        text(lambda words: read_overrides([words])), (b"limits.errors=3", b'listen.smtp=[":25"]')
+    ),
+    "listen address": Parser(
+        text(parse_listen_address), (b":25", b"[::1]:25", b"a.test:smtp"), (BadListenAddress,)
+    ),
+    "duration": Parser(
+        text(parse_duration), (b"1h30m", b"2d", b"500ms"), (ValueError, OverflowError)
+    ),
+    "size": Parser(text(parse_size), (b"64KiB", b"10MB", b"7"), (ValueError,)),
+    "mailbox pattern": Parser(text(parse_pattern), (b"/mail/{domain}/{user}",), (InvalidPattern,)),
+    "DNS reply": Parser(dns_reply, (REPLY,)),
+    "DNS name": Parser(
+        text(ask_name), (b"a.test", "ñ.test".encode(), b"_dmarc.a.test."), (BadName,)
+    ),
+    "SPF record": Parser(
+        parse_record,
+        (
+            b"v=spf1 a mx/24 ip4:192.0.2.0/24 include:b.test ~all",
+            b"v=spf1 exists:%{ir}.%{v}.a.test -all",
+            b"v=spf1 redirect=b.test exp=%{d}",
+        ),
+        (BadRecord,),
+    ),
+    "SPF records": Parser(
+        lambda octets: select_record(octets.split(b"|")),
+        (b"v=spf1 -all|x", b"v=spf1|v=spf1 a"),
+        (BadRecord,),
+    ),
+    "SPF explanation": Parser(
+        text(parse_explanation), (b"%{s} is not %{d2r.-} %% %_", b"see http://%{h}/"), (BadMacro,)
+    ),
+    "DKIM tags": Parser(
+        parse_tags, (b"v=1; a=rsa-sha256; d=a.test; s=s; h=from:to; bh=eA==; b=eA==",), (BadTags,)
+    ),
+    "DKIM key": Parser(
+        parse_key_record,
+        (
+            b"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+            b"k=rsa; t=s:y; p=",
+        ),
+        (BadKey,),
+    ),
+    "verdict": Parser(
+        lambda octets: [
+            read_verdict(stage, octets) for stage in (Stage.POST_DATA, Stage.RCPT, Stage.MAIL)
+        ],
+        (
+            b'{"verdict": "reject", "code": 550, "enhanced": "5.7.1", "text": "no"}',
+            b'{"verdict": "accept", "add_headers": [{"name": "X", "value": "y"}], "tags": ["a"]}',
+        ),
+        (InvalidVerdict,),
+    ),
+    "resolving verdict": Parser(
+        alias_resolve_verdict, (b'{"targets": ["a@b.test", "| cat"]}',), (InvalidVerdict,)
+    ),
+    "existing verdict": Parser(alias_exists_verdict, (b'{"exists": true}',), (InvalidVerdict,)),
+    "output of hooks": Parser(
+        hook_output,
+        (b"X: y\nZ: a\n b\n", b"line\nno such thing\n", b"a, b@c.test\n"),
+        (InvalidVerdict,),
+    ),
+    "segment": Parser(segment, (b"relevo", bytes(600)), (RecordDamaged,)),
+    "metadata": Parser(
+        metadata,
+        (encode(Metadata("x", 1.0, Envelope("a@b.test"), (UnitMetadata("mda", 1.0, ()),))),),
+        (RecordDamaged,),
+    ),
+    "escaping": Parser(text(escaped), (b"a\x1b[0m", "\u202ea".encode())),
+}
