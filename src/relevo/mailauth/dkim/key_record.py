@@ -54,7 +54,7 @@ def select_key(records: tuple[bytes, ...]) -> KeyRecord:
     raise first or BadKey("no key for the signature")
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)  # records have up to 16 KiB
 def parse_key_record(record: bytes) -> KeyRecord:
     """The key of a TXT record. Raises BadKey."""
     try:
