@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
 
+import pytest
+
+from harness.config_dir import Setting, relevo_config
+from harness.load import MIB, start_sender
 from harness.server import RelevoFactory, RelevoServer
 from harness.sessions import RECIPIENT, Sessions
 from harness.waiting import wait_for
@@ -25,6 +30,24 @@ def worker_pids(server: RelevoServer) -> list[int]:
 
 def mailbox(server: RelevoServer) -> Path:
     return server.config.path / "mail" / "d1.test" / "user"
+
+
+def send(server: RelevoServer) -> None:
+    with server.dialog() as client:
+        client.envelope("a@r.test", RECIPIENT)
+        assert client.message(b"Subject: x\r\n\r\nx\r\n").code == 250
+
+
+def slow_agent(folder: Path) -> dict[str, Setting]:
+    """Settings for delivery by a command that takes 3 s."""
+    agent = folder / "agent"
+    agent.write_text(SLOW_AGENT.format(folder))
+    agent.chmod(0o755)
+    return {
+        "delivery.local": "mda",
+        "delivery.mda_command": str(agent),
+        "delivery.mda_arguments": [],
+    }
 
 
 def test_a_worker_that_hangs_says_where_and_is_replaced(start_relevo: RelevoFactory) -> None:
@@ -46,21 +69,9 @@ def test_a_worker_that_hangs_says_where_and_is_replaced(start_relevo: RelevoFact
 def test_what_a_hung_worker_was_delivering_is_delivered_by_another_at_once(
     start_relevo: RelevoFactory, tmp_path: Path
 ) -> None:
-    agent = tmp_path / "agent"
-    agent.write_text(SLOW_AGENT.format(tmp_path))
-    agent.chmod(0o755)
-    server = start_relevo(
-        settings={
-            "server.hang_timeout": "1s",
-            "delivery.local": "mda",
-            "delivery.mda_command": str(agent),
-            "delivery.mda_arguments": [],
-        }
-    )
+    server = start_relevo(settings={"server.hang_timeout": "1s", **slow_agent(tmp_path)})
     begun, ended = tmp_path / "begun", tmp_path / "ended"
-    with server.dialog() as client:
-        client.envelope("a@r.test", RECIPIENT)
-        assert client.message(b"Subject: x\r\n\r\nx\r\n").code == 250
+    send(server)
     wait_for(lambda: begun.exists() and begun.read_text(), what="the command to run")
     command = int(begun.read_text())
     parent = int(Path(f"/proc/{command}/stat").read_text().rpartition(")")[2].split()[1])
@@ -69,6 +80,131 @@ def test_what_a_hung_worker_was_delivering_is_delivered_by_another_at_once(
     wait_for(ended.exists, timeout_s=20, what="the message to be delivered")
     assert len(begun.read_text().split()) == 2
     assert str(command) not in ended.read_text()
+
+
+def test_a_command_ends_with_a_supervisor_that_is_killed(
+    start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    server = start_relevo(settings=slow_agent(tmp_path))
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    send(server)
+    wait_for(lambda: begun.exists() and begun.read_text(), what="the command to run")
+    server.process.send(signal.SIGKILL)
+    server.process.wait()
+    wait_for(lambda: not server.reaper.left(), timeout_s=2, what="the end of all")
+    server.start()
+    wait_for(ended.exists, timeout_s=20, what="the message to be delivered")
+    first, second = begun.read_text().split()
+    assert ended.read_text().split() == [second] != [first]
+
+
+def test_a_hook_host_that_is_killed_costs_calls_and_no_message(
+    start_relevo: RelevoFactory,
+) -> None:
+    server = start_relevo()
+    hooks = server.config.path / "hooks"
+    hooks.mkdir()
+    (hooks / "post-data").write_text("#!/bin/sh\nsleep 0.05\necho X-Hook: called\n")
+    (hooks / "post-data").chmod(0o755)
+    assert ask(server.config.data, "reload")["problems"] == []
+    with Sessions(lambda: server.smtp, clients=4) as sessions:
+        sessions.wait_for_more(10)
+        for _ in range(3):
+            host = ask(server.config.data, "status")["hook_host"]
+            os.kill(host["pid"], signal.SIGKILL)
+            wait_for_another_host(server, host["pid"])
+            sessions.wait_for_more(10)
+    assert all("451" in failure for failure in sessions.failures), sessions.failures
+    assert len(sessions.failures) <= 3 * sessions.clients
+    wait_for(lambda: not sessions.lost(mailbox(server)), what="all deliveries")
+    messages = [path.read_text() for path in (mailbox(server) / "new").iterdir()]
+    assert all("X-Hook: called" in message for message in messages)
+
+
+def wait_for_another_host(server: RelevoServer, old: int) -> None:
+    wait_for(
+        lambda: ask(server.config.data, "status")["hook_host"]["pid"] not in {0, old},
+        what="another hook host",
+    )
+
+
+def processor_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_without_free_descriptors_new_clients_hear_421_and_the_others_go_on(
+    start_relevo: RelevoFactory, tmp_path: Path, loop: str
+) -> None:
+    config = relevo_config(
+        tmp_path / "relevo",
+        settings={
+            "server.workers": 1,
+            "server.loop": loop,
+            "limits.connections_per_source": 1000,
+        },
+    )
+    server = RelevoServer(start_relevo.reaper, config)
+    server.start(wrapper=["bash", "-c", 'ulimit -n 240; exec "$@"', "limited"])
+    [worker] = worker_pids(server)
+    held = [server.dialog()]
+    while held[-1].greeting.code == 220:
+        held.append(server.dialog())
+    with held.pop() as client:
+        assert client.greeting.code == 421
+    assert len(held) >= 100
+    for _ in range(100):
+        with server.dialog() as client:
+            assert client.greeting.code == 421
+    ticks = processor_ticks(worker)
+    time.sleep(1)  # a busy loop would be seen
+    assert processor_ticks(worker) - ticks < 30
+    held[0].envelope("a@r.test", RECIPIENT)
+    assert held[0].message(b"Subject: x\r\n\r\nx\r\n").code == 250
+    assert len(config.mailbox(RECIPIENT).wait()) == 1
+    for client in held:
+        client.close()
+    wait_for(lambda: is_greeted(server), what="a free place")
+    log = server.process.output()
+    assert log.count("limit of open files allows") == 1
+    assert "Too many open files" not in log
+    assert worker_pids(server) == [worker]
+
+
+def is_greeted(server: RelevoServer) -> bool:
+    with server.dialog() as client:
+        return client.greeting.code == 220
+
+
+def test_a_worker_without_memory_is_replaced_while_the_others_serve(
+    start_relevo: RelevoFactory,
+) -> None:
+    server = start_relevo()
+    with Sessions(lambda: server.smtp, clients=4) as sessions:
+        sessions.wait_for_more(20)
+        victim, other = worker_pids(server)
+        size = int(Path(f"/proc/{victim}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(victim, resource.RLIMIT_AS, (size, size))
+        senders = [
+            start_sender(
+                server.reaper, server.smtp, log=server.config.path / f"large-{number}",
+                size=20 * MIB, count=1, recipient=RECIPIENT,
+            )
+            for number in range(6)
+        ]  # fmt: skip
+        for sender in senders:
+            sender.wait(120)
+        sessions.wait_for_more(20)
+    wait_for(lambda: victim not in (now := worker_pids(server)) and len(now) == 2)
+    assert other in worker_pids(server)
+    assert "no memory left" in server.process.output()
+    server.stop()
+    server.start()  # what could not be delivered is tried again now
+    wait_for(lambda: not sessions.lost(mailbox(server)), what="all deliveries")
+    answered = [sender.output().split()[:1] == ["250"] for sender in senders]
+    large = sum(path.stat().st_size > MIB for path in (mailbox(server) / "new").iterdir())
+    assert large >= sum(answered)
 
 
 def test_nobody_hangs_in_a_server_that_is_stopped_as_a_whole(start_relevo: RelevoFactory) -> None:
