@@ -95,7 +95,8 @@ def signer(
         command = [
             str(program("opendkim")), "-x", str(settings), "-f", "-b", "s",
             "-d", "d1.test", "-s", KEYS[0].selector, "-k", str(file),
-            "-p", f"inet:{address[1]}@{address[0]}", "-c", "relaxed/simple", "-P", str(folder / "pid"),
+            "-p", f"inet:{address[1]}@{address[0]}", "-c", "relaxed/simple",
+            "-P", str(folder / "pid"),
         ]  # fmt: skip
         process = reaper.start(command, log=folder / "log")
         wait_for(lambda: is_listening(address) or not process.is_running(), what="OpenDKIM")
