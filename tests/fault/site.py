@@ -119,11 +119,12 @@ def make_site(
     settings: Mapping[str, Setting] | None = None,
     source: Path | None = None,
     image: Path | None = None,
+    disk: Path | None = None,
 ) -> Site:
     """A site below `path`, not started.
 
     `source`: run the sources in this folder instead of ours. `image`: a folder with `data` and
-    `mail` to start from; it is used up.
+    `mail` to start from; it is used up. `disk`: where those two are to be, if not below `path`.
     """
     script = path / "pipe.sh"
     aliases = (
@@ -142,7 +143,10 @@ def make_site(
     )
     script.write_text(_PIPE_SCRIPT.format(log=path / "pipe.log"))
     for name in ("data", "mail"):
-        if image is None:
+        if disk is not None:
+            (disk / name).mkdir(mode=0o700)
+            (path / name).symlink_to(disk / name)
+        elif image is None:
             (path / name).mkdir(mode=0o700)
         else:
             (image / name).rename(path / name)

@@ -31,7 +31,6 @@ from relevo.queue.database import (
     Transaction,
     Turn,
     connect,
-    damage,
     look_over,
 )
 from relevo.queue.disk import Disk
@@ -216,9 +215,10 @@ class Writer:
         self._health.failed()
         self._segments.abandon()
         self._disconnect()
-        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-            error = damage(self._paths, error)
-        _log.error("queue: %s in %s: batch refused", error, self._paths.directory)
+        advice = ""
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):  # also of a disk that fails
+            advice = "; if the disk is well, stop the server and see `relevo queue repair --help`"
+        _log.error("queue: %s in %s: batch refused%s", error, self._paths.directory, advice)
         failure = StoreFailed(f"{self._paths.directory}: {error}")
         failure.__cause__ = error
         return failure

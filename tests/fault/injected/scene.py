@@ -27,13 +27,20 @@ class Scene:
     """One server whose faults are turned on and off; loads follow one another."""
 
     def __init__(
-        self, reaper: Reaper, path: Path, *, settings: Mapping[str, Setting] | None = None
+        self,
+        reaper: Reaper,
+        path: Path,
+        *,
+        settings: Mapping[str, Setting] | None = None,
+        board: Board | None = None,
+        disk: Path | None = None,
     ) -> None:
+        """`disk`: where the server has its data and mailboxes, if not below `path`."""
         self._reaper = reaper
         self._path = path
         path.mkdir(exist_ok=True)
-        self.board = Board(path)
-        self.site: Site = make_site(reaper, path / "site", settings=settings)
+        self.board = board or Board(path)
+        self.site: Site = make_site(reaper, path / "site", settings=settings, disk=disk)
         self.site.server.variables |= self.board.variables
         self.ledger = Ledger()
         self._loads = 0

@@ -54,6 +54,10 @@ class Generator:
     def refused(self) -> int:
         return self.ledger.refused
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def is_running(self) -> bool:
         return self._process.is_running()
 

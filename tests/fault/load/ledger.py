@@ -46,6 +46,7 @@ class Ledger:
     accepted: dict[str, str] = field(default_factory=dict)  # message id of the server → name
     unanswered: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)  # of replies that refused a message
+    refused_names: Counter[str] = field(default_factory=Counter)
     connections: int = 0
 
     @property
@@ -56,6 +57,7 @@ class Ledger:
         self.accepted |= other.accepted
         self.unanswered += other.unanswered
         self.codes += other.codes
+        self.refused_names += other.refused_names
         self.connections += other.connections
 
     def read_line(self, line: str) -> None:
@@ -65,8 +67,9 @@ class Ledger:
                 self.accepted[message_id] = name
             case ["L", name]:
                 self.unanswered[name] += 1
-            case ["R", _, code]:
+            case ["R", name, code]:
                 self.codes[int(code)] += 1
+                self.refused_names[name] += 1
             case ["C", _]:
                 self.connections += 1
             case _:
