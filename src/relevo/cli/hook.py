@@ -61,8 +61,9 @@ def list_hooks(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> N
         for row in rows:
             problem = f"  PROBLEM: {row['problem']}" if row["problem"] else ""
             click.echo(
-                f"{row['stage']:<14} {row['contract']}  {row['name']}  {row['version']}  "
-                f"at most {row['timeout_s']:g} s, on error {row['on_error']}{problem}"
+                f"{row['stage']:<14} {row['contract']} {row['form']:<6}  {row['name']}  "
+                f"{row['version']}  at most {row['timeout_s']:g} s, "
+                f"on error {row['on_error']}{problem}"
             )
         if not rows:
             click.echo(f"there are no hooks in {config.config_dir / 'hooks'}, and none declared")
@@ -74,6 +75,7 @@ def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> 
     return {
         "stage": stage.value,
         "contract": program.form.value,
+        "form": "worker" if program.is_worker else "exec",
         "name": program.name,
         "path": program.file.path,
         "version": programs.folder.version(program.file),

@@ -45,6 +45,7 @@ class Program:
     on_error: OnError
     arguments: tuple[str, ...] = ()
     run_as: str = ""
+    is_worker: bool = False  # its processes stay, and take many calls
 
     @property
     def name(self) -> str:
@@ -109,4 +110,5 @@ def _from_declaration(pool: int, declared: DeclaredHook) -> Program:
         OnError(declared.on_error),
         declared.arguments,
         declared.run_as,
+        declared.form == "worker",
     )

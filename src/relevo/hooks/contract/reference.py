@@ -126,6 +126,30 @@ a failure, and `on_error` of the declaration says what it means. Unknown names i
 allowed. Texts are UTF-8; octets of a client that are not have U+FFFD in their place and stand
 beside it in a member whose name ends in `_b64`.
 
+### The form `worker`
+
+With `form = "worker"` the program stays and answers many calls; a call then costs a fraction of
+what starting a process costs. It reads calls from stdin and writes answers to stdout:
+
+- stdin: for each call a line with one JSON object,
+  `{{"id": 7, "size": 2048, "context": {{…}}}}`, then `size` octets: at post-data the message with
+  LF line ends, else none.
+- stdout: for each call a line with one JSON object, `{{"id": 7, "answer": {{…}}}}`. The answer is
+  the verdict; without one it is accept (no alias).
+- stderr: is shown in the log and in `relevo trace`, with the next answer.
+
+`processes` of them share up to `max_concurrent` calls. A process may answer its calls in any order
+and is free to take one after the other. It ends when its stdin does. Where
+
+- it ends, or writes a line that is no answer to a call it has: all its calls have failed, and the
+  next call starts another process, after a second if it keeps ending at once;
+- a call misses its deadline: that call has failed; the process gets no new ones, may finish those
+  it has, and is replaced;
+- it uses more memory than `recycle_above`, or its file was edited: it gets no new calls, and is
+  replaced without any call failing.
+
+`cpu_limit` of `[hooks]` does not hold for it, since it lives long; one of its own does.
+
 ### The parts of a verdict
 
 | name | meaning |
@@ -152,7 +176,8 @@ message commit with each message of the connection. A refusal is recorded with i
 
 - It runs in a session of its own, with the descriptors above and no other, as the server's user or
   as `run_as`.
-- When its call is over, everything it has started is killed, daemons in other sessions included.
+- When its call is over, everything it has started is killed, daemons in other sessions included
+  (of a `worker`: when its process is over).
 - Its processes are bounded in number, memory, processor time, file size and open files; its output
   is bounded.
 - At most `max_concurrent` run at once over the whole server; a call that finds no free place in
