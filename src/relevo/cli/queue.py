@@ -16,6 +16,7 @@ from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_con
 from relevo.cli.phrases import count
 from relevo.cli.queue_choice import Choice, choosing
 from relevo.cli.queue_files import export_messages, import_messages, repair
+from relevo.cli.queue_outlook import simulate, summary
 from relevo.cli.running_server import wake
 from relevo.queue import QueueReader, open_reader
 from relevo.queue.store import Summary
@@ -50,12 +51,12 @@ def list_messages(
     with open_reader(load_config(config_dir, overrides).data_dir) as reader:
         found = choice.find(reader)
     if as_json:
-        entries = [queue_text.as_plain(summary) for summary in found]
+        entries = [queue_text.as_plain(one) for one in found]
         click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
         return
     now = time.time()
-    for summary in found:
-        click.echo("\n".join(queue_text.lines(summary, now)))
+    for one in found:
+        click.echo("\n".join(queue_text.lines(one, now)))
     click.echo(f"{count(len(found), 'message')}", err=True)
 
 
@@ -75,16 +76,16 @@ def show(
 ) -> None:
     """Show a waiting message: envelope, recipients, last errors. Exit code 1 if there is none."""
     with open_reader(load_config(config_dir, overrides).data_dir) as reader:
-        summary = reader.message(identity.lower())
-        if summary is None:
+        found = reader.message(identity.lower())
+        if found is None:
             _refuse(f"{identity} is not in the queue; `relevo trace {identity}` tells its past")
         if content:
-            _print_content(reader, summary)
+            _print_content(reader, found)
         elif as_json:
-            entry = queue_text.as_plain(summary)
+            entry = queue_text.as_plain(found)
             click.echo(json.dumps(entry, indent=2, ensure_ascii=False))
         else:
-            click.echo("\n".join(queue_text.details(summary, time.time())))
+            click.echo("\n".join(queue_text.details(found, time.time())))
 
 
 @queue.command(
@@ -166,8 +167,8 @@ def _refuse(text: str) -> NoReturn:
 
 def _say_which(found: list[Summary], what: str) -> None:
     now = time.time()
-    for summary in found:
-        click.echo(queue_text.one_line(summary, now))
+    for one in found:
+        click.echo(queue_text.one_line(one, now))
     click.echo(f"{count(len(found), 'message')} {what}")
 
 
@@ -180,5 +181,5 @@ def _print_content(reader: QueueReader, summary: Summary) -> None:
     sys.stdout.buffer.flush()
 
 
-for command in (export_messages, import_messages, repair):
+for command in (summary, simulate, export_messages, import_messages, repair):
     queue.add_command(command)

@@ -42,6 +42,19 @@ _COUNTS = (
     " (SELECT count(*) FROM unit WHERE owner IS NOT NULL AND owner >= 0),"
     " (SELECT min(due) FROM unit WHERE owner IS NULL) FROM counter"
 )
+# of bare columns SQLite takes those of the row with the minimum
+_WAITING = (
+    "SELECT route, count(*), min(due), message, number FROM unit WHERE owner IS NULL GROUP BY route"
+)
+_BACKLOGS = (
+    "SELECT route, count(*), 0.0, min(message), number FROM unit WHERE owner < 0"
+    " GROUP BY owner, route"
+)
+_LEASED = (
+    "SELECT route, count(*), 0.0, min(message), number FROM unit"
+    " WHERE owner IS NOT NULL AND owner >= 0 GROUP BY route"
+)
+_RECIPIENTS = "SELECT recipients FROM unit WHERE message = ? AND number = ?"
 _OLDEST = "SELECT created FROM message ORDER BY id LIMIT 1"
 _RETRY = "UPDATE unit SET due = ?, owner = NULL WHERE message = ? AND (owner IS NULL OR owner < 0)"
 _FILE = (
@@ -100,6 +113,22 @@ class Counts:
     leased: int
     events: int
     next_due: float | None  # of a waiting unit
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationSummary:
+    """What waits for one route.
+
+    `backlog`: units that are due and wait for room; `next_due`: of the others, None when there are
+    none; `error`: the last one of the unit that is due first.
+    """
+
+    route: str
+    units: int
+    leased: int
+    backlog: int
+    next_due: float | None
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +216,36 @@ class QueueReader:
         assert row is not None
         messages, events, units, leased, due = row
         return Counts(messages, units, leased, events, due)
+
+    def summary(self, limit: int) -> tuple[tuple[DestinationSummary, ...], int, int]:
+        """Routes with most units first; how many more there are, and how many units in all.
+
+        From indexes alone: a quarter of a second for a million.
+        """
+        counts: dict[str, list[int]] = {}
+        first: dict[str, tuple[float, str, int]] = {}
+        for kind, sql in enumerate((_LEASED, _BACKLOGS, _WAITING)):
+            for route, number_of, due, message, number in self._connection.execute(sql):
+                counts.setdefault(route, [0, 0, 0])[kind] += number_of
+                first[route] = (due, message, number)
+        order = sorted(counts, key=lambda route: (-sum(counts[route]), route))
+        found = tuple(
+            DestinationSummary(
+                route,
+                sum(counts[route]),
+                counts[route][0],
+                counts[route][1],
+                first[route][0] if counts[route][2] else None,
+                self._error_of(*first[route][1:]),
+            )
+            for route in order[:limit]
+        )
+        return found, max(0, len(order) - limit), sum(map(sum, counts.values()))
+
+    def _error_of(self, message: str, number: int) -> str:
+        row = self._connection.execute(_RECIPIENTS, (message, number)).fetchone()
+        recipients = decode_recipients(row[0]) if row is not None else ()
+        return next((each.detail for each in recipients if each.detail), "")
 
     def oldest(self) -> float | None:
         """When the oldest waiting message came, seconds since the epoch; None: there is none."""

@@ -216,3 +216,26 @@ def test_hostile_text_does_not_reach_the_terminal(run: Run, site: ConfigDir) -> 
     outcome = run("queue", "list")
     assert "\x1b" not in outcome.out
     assert "\nfake line" not in outcome.out
+
+
+def test_summary_counts_by_destination(run: Run) -> None:
+    outcome = run("queue", "summary")
+    (line,) = outcome.out.splitlines()
+    assert line.split()[:2] == ["2", "mx:example.net"]
+    assert "next try in" in line
+    entry = run("queue", "summary", "--json").json["destinations"][0]
+    assert (entry["units"], entry["leased"], entry["backlog"]) == (2, 0, 0)
+
+
+def test_simulate_plays_the_configured_schedule(run: Run) -> None:
+    outcome = run(
+        "queue", "simulate", "--set", 'queue.retry=["1h"]', "--set", "queue.give_up_after=3h"
+    )
+    assert "3 tries fail, one each 1h 30s" in outcome.out
+    assert "given up" in outcome.out
+
+
+def test_simulate_ends_with_the_delivery_where_the_destination_answers_again(run: Run) -> None:
+    steps = run("queue", "simulate", "--answers-after", "6m", "--json").json
+    assert [step["step"] for step in steps] == ["try_fails", "try_fails", "delivered"]
+    assert steps[-1]["age"] == 420

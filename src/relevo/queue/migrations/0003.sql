@@ -2,3 +2,7 @@
 -- has left unit_due, so that no look for due units passes it again; its worker finds it by route.
 
 CREATE INDEX unit_backlog ON unit (owner, route, message) WHERE owner < 0;
+
+-- How much waits for each destination. A unit that is leased when it is added never enters it.
+
+CREATE INDEX unit_route ON unit (route, due) WHERE owner IS NULL;
