@@ -34,7 +34,8 @@ logger = logging.getLogger("relevo.reception")
 
 READ_AHEAD = 128 * 1024  # octets kept for a session that is waiting for an answer
 LARGE_READ = 32 * 1024  # octets; a sender that fills its reads may go on and on
-LAST_WORDS = 0.7  # seconds of silence after which a client of a server that stops is sent away
+LAST_WORDS = 1.0  # seconds of silence after which a client of a server that stops is sent away
+LAST_HANDSHAKE = 3.0  # the same for one that has begun with TLS
 BURST = 128 * 1024  # octets of one sender, then the others' turn comes
 
 
@@ -469,7 +470,9 @@ class SmtpConnection(asyncio.Protocol):
         """
         if self._task is not None or self._is_ending:
             return
-        is_silent = now - self._clocks.read >= LAST_WORDS
+        is_in_handshake = self._tls is not None and not self._tls.is_up
+        patience = LAST_HANDSHAKE if is_in_handshake else LAST_WORDS
+        is_silent = now - max(self._clocks.read, self._clocks.answered) >= patience
         if self._dialogue.has_transaction:
             self._is_last = True
         elif self._peer.is_header_awaited and is_silent:
