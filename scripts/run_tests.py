@@ -51,7 +51,13 @@ PARTS = (
         ),
     ),
     Part("faults", (pytest("tests/fault"),)),
-    Part("hostile", (pytest("tests/hostile", "-n", "2"),)),
+    Part(
+        "hostile",
+        (
+            pytest("tests/hostile", "-n", "2", "-m", "not alone"),
+            pytest("tests/hostile", "-m", "alone"),
+        ),
+    ),
 )
 
 
