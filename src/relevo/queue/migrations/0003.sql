@@ -3,6 +3,7 @@
 
 CREATE INDEX unit_backlog ON unit (owner, route, message) WHERE owner < 0;
 
--- How much waits for each destination. A unit that is leased when it is added never enters it.
+-- How much waits for each destination (`owner` makes it covering). A unit that is leased when it is
+-- added never enters it.
 
-CREATE INDEX unit_route ON unit (route, due) WHERE owner IS NULL;
+CREATE INDEX unit_route ON unit (route, due, owner) WHERE owner IS NULL;
