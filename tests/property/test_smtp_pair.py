@@ -221,7 +221,9 @@ SAYINGS = [
 ]  # fmt: skip
 
 
-def run_client(reads: list[bytes], *, chunks: bool) -> tuple[list[ClientEvent], bytes]:
+def run_client(
+    reads: list[bytes], *, chunks: bool, size: int | None
+) -> tuple[list[ClientEvent], bytes]:
     """A shell that sends one message, then quits."""
     client = ClientSession(ClientSettings(hello_name="cli", uses_chunking=chunks))
     events: list[ClientEvent] = []
@@ -235,7 +237,8 @@ def run_client(reads: list[bytes], *, chunks: bool) -> tuple[list[ClientEvent], 
                     client.hello()
                 case HelloAccepted():
                     to = (OutgoingRecipient(Path("c", "d")), OutgoingRecipient(Path("e", "f")))
-                    client.send(Outgoing(Path("a", "b"), to, [b".x\r\n"]))
+                    parameters = MailParameters(size=size)
+                    client.send(Outgoing(Path("a", "b"), to, [b".x\r\n"], parameters))
                 case Sent() if not client.is_closing:
                     client.quit()
                 case _:
@@ -247,11 +250,17 @@ def run_client(reads: list[bytes], *, chunks: bool) -> tuple[list[ClientEvent], 
     return events, output
 
 
-@given(st.lists(st.sampled_from(SAYINGS), max_size=12), st.booleans(), st.data())
+@given(
+    st.lists(st.sampled_from(SAYINGS), max_size=12),
+    st.booleans(),
+    st.sampled_from([None, 4]),
+    st.data(),
+)
 def test_replies_octet_by_octet_are_as_line_by_line(
-    sayings: list[bytes], chunks: bool, data: st.DataObject
+    sayings: list[bytes], chunks: bool, size: int | None, data: st.DataObject
 ) -> None:
     stream = (SAYINGS[0] + SAYINGS[1] if data.draw(st.booleans()) else b"") + b"".join(sayings)
     lines = stream.splitlines(keepends=True)
     octets = [stream[index : index + 1] for index in range(len(stream))]
-    assert run_client(octets, chunks=chunks) == run_client(lines, chunks=chunks)
+    by_octet = run_client(octets, chunks=chunks, size=size)
+    assert by_octet == run_client(lines, chunks=chunks, size=size)

@@ -337,3 +337,83 @@ def test_auth() -> None:
     (failed,) = talk.hear(b"334 ???\r\n")
     assert isinstance(failed, Failed)
     assert failed.kind is FailureKind.MALFORMED_REPLY
+
+
+BDAT_CLIENT = ClientSettings(hello_name="cli.test", uses_chunking=True)
+
+
+def sized(*users: str, body: bytes = b"A: b\r\n\r\n.x\r\n") -> Outgoing:
+    recipients = tuple(OutgoingRecipient(Path(user, "d.test")) for user in users)
+    return Outgoing(Path("a", "b.test"), recipients, [body], MailParameters(size=len(body)))
+
+
+def test_a_small_message_goes_in_the_flight_of_its_envelope() -> None:
+    talk = Talk(BDAT_CLIENT, *CHUNKING)
+    talk.client.send(sized("c", "e"))
+    assert talk.said() == (
+        b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nRCPT TO:<e@d.test>\r\n"
+        b"BDAT 12 LAST\r\nA: b\r\n\r\n.x\r\n"
+    )
+    replies = b"250 ok\r\n250 ok\r\n550 5.1.1 unknown\r\n250 2.0.0 queued\r\n"
+    assert steps(talk.hear(replies)) == [(Step.END, 250), (Step.RCPT, 550)]
+    talk.client.send(sized("c"))
+    assert talk.said().startswith(b"MAIL "), "the end of the message left nothing to reset"
+
+
+def test_a_small_message_that_nobody_wants_is_reset() -> None:
+    talk = Talk(BDAT_CLIENT, *CHUNKING)
+    talk.client.send(sized("c"))
+    talk.said()
+    replies = b"250 ok\r\n550 5.1.1 unknown\r\n503 5.5.1 no recipients\r\n"
+    assert steps(talk.hear(replies)) == [(Step.RCPT, 550)]
+    talk.client.send(sized("c"))
+    assert talk.said().startswith(b"RSET\r\nMAIL "), "RFC 3030: only RSET is sure to end it"
+    replies = b"250 reset\r\n452 4.3.1 full\r\n503 no\r\n503 no\r\n"
+    assert steps(talk.hear(replies)) == [(Step.MAIL, 452)]
+
+
+def test_a_server_that_takes_a_message_for_nobody() -> None:
+    talk = Talk(BDAT_CLIENT, *CHUNKING)
+    talk.client.send(sized("c"))
+    talk.said()
+    assert steps(talk.hear(b"250 ok\r\n550 no\r\n250 taken\r\n")) == [(Step.RCPT, 550)]
+
+
+@pytest.mark.parametrize(
+    "message", [outgoing("c"), sized("c", body=b"x" * 65535 + b"\r\n")], ids=["no size", "large"]
+)
+def test_other_messages_wait_for_a_recipient(message: Outgoing) -> None:
+    talk = Talk(BDAT_CLIENT, *CHUNKING)
+    talk.client.send(message)
+    assert talk.said() == b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
+    before = talk.client.is_sending_body
+    talk.hear(b"250 ok\r\n250 ok\r\n")
+    assert (before, talk.client.is_sending_body) == (False, True)
+    assert talk.said().startswith(b"BDAT ")
+
+
+def test_421_in_the_flight_of_a_small_message() -> None:
+    talk = Talk(BDAT_CLIENT, *CHUNKING)
+    talk.client.send(sized("c", "e"))
+    talk.said()
+    assert steps(talk.hear(b"250 ok\r\n250 ok\r\n421 4.3.2 going\r\n")) == [
+        (Step.RCPT, 421),
+        (Step.RCPT, 421),
+    ]
+    assert talk.client.is_closing
+
+
+def test_lmtp_waits_for_its_recipients() -> None:
+    settings = ClientSettings(hello_name="c", is_lmtp=True, uses_chunking=True)
+    talk = Talk(settings, *CHUNKING)
+    talk.client.send(sized("c"))
+    assert talk.said() == b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
+
+
+def test_requiretls_is_passed_on_where_it_is_offered() -> None:
+    for offered, is_sent in ((b"250 REQUIRETLS\r\n", True), (b"250 X\r\n", False)):
+        talk = Talk(CLIENT, b"220 mx\r\n", b"250-mx\r\n" + offered)
+        recipients = (OutgoingRecipient(Path("c", "d.test")),)
+        parameters = MailParameters(requiretls=True)
+        talk.client.send(Outgoing(Path("a", "b.test"), recipients, [b"x\r\n"], parameters))
+        assert (b" REQUIRETLS\r\n" in talk.said()) is is_sent
