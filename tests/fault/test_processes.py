@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -205,6 +206,25 @@ def test_a_worker_without_memory_is_replaced_while_the_others_serve(
     answered = [sender.output().split()[:1] == ["250"] for sender in senders]
     large = sum(path.stat().st_size > MIB for path in (mailbox(server) / "new").iterdir())
     assert large >= sum(answered)
+
+
+def test_a_monitoring_process_that_hangs_is_replaced(start_relevo: RelevoFactory) -> None:
+    server = start_relevo(
+        settings={"server.hang_timeout": "1s", "listen.monitoring": "127.0.0.1:0"}
+    )
+    wait_for(lambda: health(server) == b"200", what="monitoring")
+    old = ask(server.config.data, "status")["monitoring"]["pid"]
+    os.kill(old, signal.SIGSTOP)
+    server.wait_for_log("the monitoring process hangs")
+    wait_for(lambda: health(server) == b"200", what="another one")
+    assert ask(server.config.data, "status")["monitoring"]["pid"] not in {0, old}
+
+
+def health(server: RelevoServer) -> bytes:
+    with socket.create_connection(server.monitoring, timeout=10) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        words = client.recv(1000).split()
+    return words[1] if len(words) > 1 else b""
 
 
 def test_nobody_hangs_in_a_server_that_is_stopped_as_a_whole(start_relevo: RelevoFactory) -> None:

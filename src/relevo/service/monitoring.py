@@ -24,6 +24,8 @@ from relevo import __version__
 from relevo.queue import DatabaseError, open_reader
 from relevo.service.certificates import expiries
 from relevo.service.forking import SIGNALS, fork
+from relevo.service.heartbeat import INTERVAL as HEARTBEAT
+from relevo.service.heartbeat import HangWatch
 from relevo.service.listeners import is_reachable
 from relevo.service.logs import setup_logging
 from relevo.web import Figures, HttpServer, Site, WorkerFigures, serve_until
@@ -67,8 +69,14 @@ class MonitoringSetup:
 class Monitoring:
     """One process at a time, if there are sockets to serve. The supervisor's side."""
 
-    def __init__(self, sockets: tuple[socket.socket, ...]) -> None:
+    def __init__(
+        self, sockets: tuple[socket.socket, ...], tables: SharedTables, hang_timeout: float
+    ) -> None:
         self._has_sockets = bool(sockets)
+        self._beats = tables.heartbeats
+        self._row = tables.monitoring_row
+        self._beats_before = 0  # those of the processes that are gone
+        self.hang_watch = HangWatch(tables.heartbeats, hang_timeout)
         self._is_replaced = False
         self._started = 0.0
         self.pid = 0
@@ -91,10 +99,24 @@ class Monitoring:
         self._started = time.monotonic()
         self.start_at = self._started + _PAUSE
         self._is_replaced = False
+        self._beats_before = self._beats.read(self._row)
+        self.hang_watch.start_anew(self._row)
         try:
             self.pid = fork(live, "monitoring")
         except OSError as error:
             logger.error("cannot start monitoring, trying again soon: %s", error)  # noqa: TRY400
+
+    def next_look(self, now: float) -> float | None:
+        """When `look` is to be called; None: never."""
+        return self.hang_watch.next_look(now) if self.pid else None
+
+    def look(self, now: float) -> None:
+        """Kill the process if it hangs: it holds nothing that would be lost."""
+        if not self.pid or not self.hang_watch.hanging((self._row,), now):
+            return
+        if self._beats.read(self._row) != self._beats_before:  # else it is just starting
+            logger.error("the monitoring process hangs; ending it")
+            os.kill(self.pid, signal.SIGKILL)
 
     def replace(self) -> None:
         """End the process; the next one has the new configuration."""
@@ -164,7 +186,15 @@ async def _serve(setup: MonitoringSetup) -> None:
     )
     for sock in setup.sockets:
         sock.setblocking(False)
+    beating = loop.create_task(_beat(setup.tables))
     await serve_until(HttpServer(site.answer), setup.sockets, stop)
+    beating.cancel()
+
+
+async def _beat(tables: SharedTables) -> None:
+    while True:
+        tables.heartbeats.beat(tables.monitoring_row)
+        await asyncio.sleep(HEARTBEAT)
 
 
 def token_of(setup: MonitoringSetup) -> str:

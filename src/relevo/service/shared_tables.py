@@ -15,5 +15,6 @@ class SharedTables:
         self.connections = ConnectionTable(workers)
         self.counters = Counters(workers)
         self.hook_statistics = HookStatistics(workers)
-        self.heartbeats = Heartbeats(workers)
+        self.heartbeats = Heartbeats(workers + 1)
+        self.monitoring_row = workers  # of the heartbeats
         self.penalties = PenaltyTable(workers)

@@ -142,10 +142,9 @@ class Supervisor:
     def _run(self, config: Config) -> None:
         count = config.server.workers or os.cpu_count() or 1
         self._tables = SharedTables(count)
-        self._monitoring = Monitoring(self._sockets.monitoring)
-        self._workers = Workers(
-            count, self._surroundings(), config.server.hang_timeout.total_seconds()
-        )
+        hang_timeout = config.server.hang_timeout.total_seconds()
+        self._monitoring = Monitoring(self._sockets.monitoring, self._tables, hang_timeout)
+        self._workers = Workers(count, self._surroundings(), hang_timeout)
         adopt_strays()
         self._wakeups.watch_signals(SIGNALS, self._on_signal)
         self._wakeups.watch(self._control.socket, self._control.serve)
@@ -198,6 +197,8 @@ class Supervisor:
             due.append(self._hook_host.start_at)
         if self._monitoring.is_wanted:
             due.append(self._monitoring.start_at)
+        if (look := self._monitoring.next_look(time.monotonic())) is not None:
+            due.append(look)
         return min(due, default=None)
 
     def _look(self, now: float) -> None:
@@ -213,6 +214,7 @@ class Supervisor:
             self._start_hook_host()
         if self._monitoring.is_wanted and self._monitoring.start_at <= now:
             self._start_monitoring()
+        self._monitoring.look(now)
         self._workers.look(now)
 
     def _start_hook_host(self) -> None:
@@ -340,7 +342,8 @@ class Supervisor:
             self._notifier.ready("the last reload was refused; see the log")
             return str(error).splitlines()
         self._config, self._watcher = config, watcher
-        self._workers.hang_watch.timeout = config.server.hang_timeout.total_seconds()
+        for watch in (self._workers.hang_watch, self._monitoring.hang_watch):
+            watch.timeout = config.server.hang_timeout.total_seconds()
         if keys := keys_for_a_restart(self._started_with, config):
             logger.warning("a restart is needed for %s", ", ".join(keys))
         self._hook_host.reconfigure(config)
