@@ -282,3 +282,30 @@ def test_hooks_of_delivery_from_the_route_to_the_notification(start_relevo: Rele
     }  # fmt: skip
     assert server.config.mailbox("juan@d1.test").messages() == []
     wait_for(lambda: server.status()["queue"]["messages"] == 0, what="the end of the message")
+
+
+WORKER = """\
+import json, os, signal, sys
+for line in iter(sys.stdin.buffer.readline, b""):
+    call = json.loads(line)
+    sender = call["context"]["reverse_path"]
+    if sender.startswith("crash"): os.kill(os.getpid(), signal.SIGSEGV)
+    if sender.startswith("hang"): signal.pause()
+    if sender.startswith("garbage"): print("{", flush=True)
+    print(json.dumps({"id": call["id"], "answer": {"tags": ["worker"]}}), flush=True)
+"""
+
+
+def test_a_worker_that_fails_is_451_and_the_next_mail_finds_another(
+    start_relevo: RelevoFactory,
+) -> None:
+    more = 'form = "worker"\nprocesses = 1\ntimeout = "1s"'
+    server = start(start_relevo, declared(("mail", "worker"), more=more))
+    program(server.config.path, "worker", WORKER, sys.executable)
+    with Dialog(server.smtp, timeout_s=30) as dialog:
+        dialog.expect(250, "EHLO client.test")
+        for sender in ("fine", "crash", "fine", "garbage", "fine", "hang", "fine"):
+            expected = 250 if sender == "fine" else 451
+            assert dialog.command(f"MAIL FROM:<{sender}@r.test>").code == expected, sender
+            dialog.expect(250, "RSET")
+    assert send(server).code == 250

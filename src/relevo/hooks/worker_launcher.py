@@ -65,7 +65,6 @@ class WorkerLauncher(Launcher):
         self._number = 0
         self._start_at = 0.0
         self._short_lives = 0  # in a row
-        self._last_end = ""
         self._look_at = 0.0
         self._takes_requests = False
         with suppress(Stop):
@@ -83,8 +82,17 @@ class WorkerLauncher(Launcher):
         kill_descendants(os.getpid(), patience=_CLEAN_UP)
 
     def _regulate(self) -> None:
-        """Take requests only while there is room, and write only where something waits."""
-        wanted = len(self._calls) < self._settings.in_flight and not self._is_stopping
+        """Take requests only while there is room, and write only where something waits.
+
+        While a program that keeps ending at once may not be started, its calls wait.
+        """
+        if self._start_at and time.monotonic() >= self._start_at:
+            self._start_at = 0.0
+        wanted = (
+            len(self._calls) < self._settings.in_flight
+            and not self._is_stopping
+            and not self._start_at
+        )
         if wanted is not self._takes_requests:
             descriptor = self._requests.fileno()
             if wanted:
@@ -111,6 +119,8 @@ class WorkerLauncher(Launcher):
         """Seconds until something is due; -1: for ever."""
         due = [call.notice_at or call.deadline for call in self._calls.values()]
         due += [at for at in self._old.values() if at]
+        if self._start_at:
+            due.append(self._start_at)
         if self._calls or self._process is not None:
             due.append(self._look_at)
         return max(0.0, min(due) - time.monotonic()) if due else -1
@@ -159,10 +169,7 @@ class WorkerLauncher(Launcher):
         passed = files[:0:-1]
         inputs = [passed.pop() if octets is None else octets for octets in request.inputs]
         message, context = inputs[0], inputs[1]
-        process = self._process_for(request, now)
-        if process is None:
-            text = f"its worker ended at once ({self._last_end}) and is not started again yet"
-            return Report(How.BROKEN, detail=text)
+        process = self._process_for(request)
         if isinstance(context, int):
             context = _whole(context)
         self._number += 1
@@ -180,25 +187,20 @@ class WorkerLauncher(Launcher):
         process.write()
         return None
 
-    def _process_for(self, request: Request, now: float) -> WorkerProcess | None:
-        """The process of this program, started if need be; None: not yet again.
-
-        Raises OSError.
-        """
+    def _process_for(self, request: Request) -> WorkerProcess:
+        """The process of this program, started if need be. Raises OSError."""
         key = (tuple(request.words), request.environment, _signature(request.words[0]))
         if self._process is not None and key == self._key:
             return self._process
         if self._process is not None:
             self._retire(self._process)
-        elif key == self._key and now < self._start_at:
-            return None
         process = WorkerProcess(
             request.words,
             request.environment,
             cpu_s=self._settings.limits.cpu,
             ignored=IGNORED_HERE,
         )
-        self._process, self._key = process, key
+        self._process, self._key, self._start_at = process, key, 0.0
         for descriptor in (process.output, process.error_output):
             self._poller.register(descriptor, select.EPOLLIN)
             self._by_descriptor[descriptor] = process
@@ -236,8 +238,7 @@ class WorkerLauncher(Launcher):
         self._forget(process)
         living = {each.pid for each in (self._process, *self._old) if each is not None}
         kill_descendants(os.getpid(), spare=frozenset(living), patience=_CLEAN_UP)
-        self._last_end = process.how_it_ended() or "it was killed"
-        detail = detail or f"its worker process is gone: {self._last_end}"
+        detail = detail or f"its worker process is gone: {process.how_it_ended() or 'killed'}"
         errors = process.take_errors()
         for number in [n for n, call in self._calls.items() if call.process is process]:
             self._finish(number, Report(how, detail=detail, errors=errors))

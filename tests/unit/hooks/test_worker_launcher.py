@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from harness.processes import children
 from harness.waiting import wait_for
 from relevo.hooks.caller import Caller
 from relevo.hooks.contract import Accept, Client, PostDataContext, Refuse
@@ -185,16 +187,20 @@ async def test_an_answer_that_breaks_the_rules_is_a_failure(
     assert reason in reason_of(await ask(hooks))
 
 
-async def test_a_program_that_ends_at_once_is_not_started_again_and_again(
+async def test_a_program_that_keeps_ending_at_once_is_started_once_a_second(
     make_site: MakeSite,
 ) -> None:
     site = make(make_site)
     count = site.path / "count"
     site.write("worker", f"echo x >> {count}; exit 1")
     hooks = stage_hooks(site)
-    reasons = [reason_of(await ask(hooks)) for _ in range(6)]
-    assert any("ended at once (exit status 1)" in reason for reason in reasons)
-    assert count.read_text().count("x") <= 3
+    began = time.monotonic()
+    reasons = [reason_of(await ask(hooks)) for _ in range(4)]
+    assert {reason.partition(";")[0] for reason in reasons} == {
+        "its worker process is gone: exit status 1"
+    }
+    assert count.read_text().count("x") == 4
+    assert time.monotonic() - began > 1.9, "after the second end each start waits for a second"
 
 
 async def test_a_process_that_has_grown_is_replaced(make_site: MakeSite) -> None:
@@ -229,3 +235,24 @@ async def test_a_missing_program_cannot_be_started(make_site: MakeSite) -> None:
     site = make(make_site)
     (site.path / "hooks" / "worker").unlink()
     assert "cannot be started" in reason_of(await ask(stage_hooks(site)))
+
+
+async def test_a_launcher_whose_process_is_gone_waits_without_work(make_site: MakeSite) -> None:
+    site = make(make_site)
+    site.write("worker", "exit 1")
+    hooks = stage_hooks(site)
+    for _ in range(2):
+        reason_of(await ask(hooks))
+    await asyncio.sleep(1.1)  # the second in which no other is started
+    before = processor_time(site.pid)
+    await asyncio.sleep(0.5)
+    assert processor_time(site.pid) - before < 0.2
+
+
+def processor_time(host: int) -> float:
+    """Seconds that the host's launchers have computed."""
+    ticks = 0
+    for pid in children(host):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
