@@ -9,6 +9,7 @@ from __future__ import annotations
 import pwd
 import re
 import shutil
+import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,7 @@ def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
         *_dovecot_is_there(config),
         *_token_is_there(config),
         *_log_can_be_opened(config),
+        *_authorities_can_be_read(config),
     ]
 
 
@@ -53,6 +55,17 @@ def _user_exists(config: Config) -> Iterator[Problem]:
     except KeyError:
         text = f"there is no user {config.server.user!r} on this machine"
         yield _at_key(config, "server.user", text, Severity.ERROR)
+
+
+def _authorities_can_be_read(config: Config) -> Iterator[Problem]:
+    name = config.outbound_tls.ca_file
+    if not name:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(name)
+    except OSError as error:  # ssl.SSLError is one
+        text = f"{name} holds no certificates that can be read: {error.strerror or error}"
+        yield _at_key(config, "outbound_tls.ca_file", text, Severity.ERROR)
 
 
 def _mda_exists(config: Config) -> Iterator[Problem]:

@@ -1,7 +1,5 @@
 """The part of the configuration tree that is about TLS with other servers."""
 
-# ruff: noqa: RUF009 -- key() is dataclasses.field() with documentation, not a value
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -56,8 +56,11 @@ class TlsContexts:
 
     def layer(self, check: Check, name: str, *, resumes: bool = True) -> TlsLayer:
         """TLS for a new connection to the host of this name. Raises TlsFailed."""
-        context = self.verifying if check is Check.WEBPKI else self._unverifying
         session = self._sessions.get((check, name)) if resumes else None
+        try:
+            context = self.verifying if check is Check.WEBPKI else self._unverifying
+        except OSError as error:  # the file of authorities has gone since the start
+            raise TlsFailed("the trusted authorities cannot be read") from error
         try:
             return TlsLayer(context, server_name=name, session=session)
         except (ValueError, UnicodeError) as error:  # no name for SNI: an empty label, or too long

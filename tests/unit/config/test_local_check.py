@@ -117,3 +117,14 @@ def test_a_token_for_monitoring_that_is_not_there(tmp_path: Path, domain: Path) 
     ]
     (tmp_path / "token").write_text("x")
     assert said(tmp_path, text) == []
+
+
+def test_authorities_that_cannot_be_read(tmp_path: Path, domain: Path) -> None:
+    write_certificate(tmp_path / "certs/mx.test")
+    text = 'hostname = "mx.test"\n[outbound_tls]\nca_file = "ca.pem"'
+    (problem,) = said(tmp_path, text)
+    assert problem.startswith("error relevo.toml:3: outbound_tls.ca_file: ")
+    (tmp_path / "ca.pem").write_text("no certificate")
+    assert len(said(tmp_path, text)) == 1
+    (tmp_path / "ca.pem").write_bytes((tmp_path / "certs/mx.test/fullchain.pem").read_bytes())
+    assert said(tmp_path, text) == []
