@@ -9,7 +9,8 @@ which tells what was shown; tries more than an hour ahead, which wait for a date
 and whatever was written after the step.
 
 What no process saw, a step between two runs, cannot be told from time that passed. For that the
-age of a message is taken at the time its try was due (`relevo.delivery.dispatcher`).
+age of a message is taken at the time its try was due (`relevo.delivery.dispatcher`), and one that
+seems to come from the future is counted from the start of the server.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ UPDATE message SET created = created + :size
 WHERE created <= :before AND created NOT BETWEEN :low AND :now
 """
 _MOVE_UNITS = "UPDATE unit SET due = due + :size WHERE due <= :latest"
+_DATES = 30 * 86400.0  # seconds after its message came; a later try is held, or waits for a date
+_TRY_FROM_THE_FUTURE = """
+UPDATE unit SET due = min(due, :now) WHERE EXISTS (
+    SELECT 1 FROM message WHERE id = unit.message AND created > :now + :least
+    AND unit.due < created + :dates
+)
+"""
 _NOT_FROM_THE_FUTURE = "UPDATE message SET created = :now WHERE created > :now + :least"
 
 
@@ -79,5 +87,9 @@ def move_waiting(connection: apsw.Connection, step: Step) -> int:
 
 
 def count_from_now(connection: apsw.Connection, now: float) -> None:
-    """At start: a message that seems to come from the future is as old as if it had just come."""
-    connection.execute(_NOT_FROM_THE_FUTURE, {"now": now, "least": LEAST_STEP})
+    """At start: a message that seems to come from the future is tried now, and as old as if it had
+    just come.
+    """
+    values = {"now": now, "least": LEAST_STEP, "dates": _DATES}
+    connection.execute(_TRY_FROM_THE_FUTURE, values)
+    connection.execute(_NOT_FROM_THE_FUTURE, values)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from relevo.queue import checkpoints
+from relevo.queue.database import QueuePaths, Transaction, Turn, connect, create_database
+from relevo.queue.disk import Disk
+from relevo.queue.generations import Generation
 from relevo.queue.reading import open_reader
 from unit.queue.samples import (
+    NOW,
     SMALL,
     accepted,
     delivered,
@@ -105,3 +111,63 @@ def test_history_is_pruned_by_age(tmp_path: Path) -> None:
             assert reader.counts().messages == 2
 
     run(check())
+
+
+def test_upkeep_that_fails_is_not_tried_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = 0
+
+    def fail(*_: object, **__: object) -> int:
+        nonlocal calls
+        calls += 1
+        raise OSError(errno.EIO, "told to")
+
+    monkeypatch.setattr(checkpoints, "_FAILED_WAIT", 0.01)
+    monkeypatch.setattr(checkpoints, "compact", fail)
+    swept = []
+    monkeypatch.setattr(checkpoints, "sweep", lambda *_: swept.append(1))
+    monkeypatch.setattr(checkpoints, "_SWEEP_EVERY", 0.0)
+
+    async def check() -> None:
+        async with opened(tmp_path, checkpoints=True):
+            await until(lambda: len(swept) > 20)
+
+    run(check())
+    assert calls == 1
+    assert len([one for one in caplog.records if "upkeep" in one.message]) == 1
+
+
+def test_nothing_is_forgotten_by_its_age_after_the_clock_was_set_far_forward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest: list[float] = []
+    moved = [0.0]
+
+    def prune(*_: object, **bounds: float) -> int:
+        oldest.append(bounds["oldest"])
+        return 0
+
+    monkeypatch.setattr(checkpoints, "prune", prune)
+    monkeypatch.setattr(checkpoints, "_PRUNE_EVERY", 0.0)
+    create_database(tmp_path)
+    paths = QueuePaths(tmp_path)
+    with (
+        contextlib.closing(connect(paths, Disk())) as connection,
+        contextlib.closing(Turn(paths)) as turn,
+    ):
+        with turn, Transaction(connection):
+            generation = Generation(paths.spool, connection)
+        keeper = checkpoints.Keeper(
+            paths, Disk(), checkpoints.HistoryBounds(86400.0, 1000), generation,
+            clock=lambda: NOW + moved[0],
+        )  # fmt: skip
+        try:
+            run(until(lambda: bool(oldest)))
+            assert set(oldest) == {NOW - 86400.0}
+            moved[0] = 10 * 365 * 86400.0
+            run(until(lambda: oldest[-1] != NOW - 86400.0))
+            assert oldest[-1] == 0.0
+        finally:
+            keeper.stop()
+            generation.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from relevo.queue import backup, compaction
@@ -17,6 +19,7 @@ from relevo.queue.disk import Disk
 from relevo.queue.found_records import find_records
 from relevo.queue.generations import Generation
 from relevo.queue.reading import open_reader
+from unit.queue.faults import FaultyDisk, FaultyVFS, broken
 from unit.queue.samples import NOW, delivered, message, opened, random_octets, read, run, until
 
 LIVES = random_octets(1_000, 1)
@@ -30,13 +33,19 @@ def age(queue: Path) -> None:
         os.utime(path, (old, old))
 
 
-def compact_once(queue: Path) -> int:
+def compact_once(
+    queue: Path, *, disk: Disk | None = None, doubtful: list[str] | None = None
+) -> int:
     paths = QueuePaths(queue)
-    connection, turn = connect(paths, Disk()), Turn(paths)
+    disk = disk or Disk()
+    connection, turn = connect(paths, disk), Turn(paths)
     with turn, Transaction(connection):
         generation = Generation(paths.spool, connection)
+    doubtful = [] if doubtful is None else doubtful
     try:
-        return compact(paths, connection, turn, generation, Disk(), now=time.time(), doubtful=[])
+        return compact(
+            paths, connection, turn, generation, disk, now=time.time(), doubtful=doubtful
+        )
     finally:
         connection.close()
         turn.close()
@@ -185,3 +194,36 @@ def test_a_backup_follows_what_is_moved_meanwhile(
         content = reader.content(identity)
         assert content is not None
         assert read(content) == LIVES
+
+
+@pytest.mark.parametrize("operation", ["commit", "sync_directory"])
+def test_a_copy_whose_commit_failed_goes_with_the_next_round(
+    tmp_path: Path, operation: str
+) -> None:
+    fill(tmp_path, ended=9)
+    vfs = FaultyVFS()
+    doubtful: list[str] = []
+
+    class OfTheMove(FaultyDisk):
+        """The commit of the move fails, the one of the generation before it does not."""
+
+        def sync_directory(self, path: Path) -> None:
+            if operation == "commit":
+                vfs.fail_sync = apsw.IOError("told to")
+                super().sync_directory(path)
+            else:
+                raise broken()
+
+    disk = OfTheMove()
+    disk.vfs = vfs.name
+    # As in a server the database stays open, else its recovery would bring the failed commit back.
+    with contextlib.closing(connect(QueuePaths(tmp_path), Disk())) as anchor:
+        anchor.execute("SELECT 1 FROM counter").fetchall()
+        with pytest.raises((apsw.IOError, OSError)):
+            compact_once(tmp_path, disk=disk, doubtful=doubtful)
+        (copy,) = (tmp_path / "spool").glob("*.msg")
+        assert doubtful == [copy.name]
+        assert compact_once(tmp_path, doubtful=doubtful) == 1
+    assert doubtful == []
+    assert not copy.exists()
+    assert len(list((tmp_path / "spool").glob("*.msg"))) == 1

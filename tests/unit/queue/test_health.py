@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relevo.queue.health import Health
+from relevo.queue.health import Health, StoreState
 from unit.queue.faults import FaultyDisk, broken
 
 
@@ -61,3 +61,28 @@ def test_space_that_cannot_be_seen_counts_as_short() -> None:
     health, _, disk = make()
     disk.failing["free_share"] = broken()
     assert health.is_short_of_space
+
+
+def test_a_batch_that_does_not_end_suspends_until_it_does() -> None:
+    health, clock, _ = make()
+    states = []
+    health.began()
+    for passed in (30, 1):
+        clock.now += passed
+        states.append((health.state, health.is_suspended, health.has_failed))
+    health.ended()
+    states.append((health.state, health.is_suspended, health.has_failed))
+    health.began()
+    states.append((health.state, health.is_suspended, health.has_failed))
+    well = (StoreState.WRITABLE, False, False)
+    assert states == [well, (StoreState.STALLED, True, False), well, well]
+
+
+def test_the_state_says_what_is_wrong() -> None:
+    health, _, _ = make(free=0.04)
+    states = [health.state]
+    for _ in range(2):
+        health.failed()
+    states.append(health.state)
+    assert states == [StoreState.SHORT_OF_SPACE, StoreState.SUSPENDED]
+    assert len({state.text for state in StoreState}) == len(StoreState)
