@@ -164,7 +164,9 @@ class Host:
         self._bell_rope = fcntl.fcntl(rope, fcntl.F_DUPFD_CLOEXEC, _HIGH)
         os.close(rope)
         self._selector.register(self._bell, selectors.EVENT_READ, self._on_bell)
-        os.setpgid(0, 0)
+        # No terminal, and where the kernel shares processors among sessions (sched(7), autogroup),
+        # all hooks together get no more of them than the server.
+        os.setsid()
 
     def _close_others(self) -> None:
         """Nothing of the supervisor's stays open but the sockets of our own."""

@@ -1,9 +1,9 @@
 """A launcher: a small process that runs one hook at a time, and leaves nothing of it.
 
 Its limits, working directory and user are set once and inherited by every hook. A hook runs in a
-session of its own with stdin from a file, stdout and stderr into pipes, and no other descriptor
-(contract v2: its context on 3, its verdict to 4). The launcher is a child subreaper, so whatever
-a hook leaves behind becomes its child: it is killed when the call is over.
+process group of its own with stdin from a file, stdout and stderr into pipes, and no other
+descriptor (contract v2: its context on 3, its verdict to 4). The launcher is a child subreaper, so
+whatever a hook leaves behind becomes its child: it is killed when the call is over.
 
 The report goes out before that: a hook that has exited is answered at once, whoever still holds
 its stdout. No exception ends the launcher; what cannot be run is a report.
@@ -65,6 +65,9 @@ _MOMENT = 0.003  # seconds; whoever waits longer than that may need one more lau
 _PROMPT = 0.01  # seconds in which most hooks are done
 _IDLE = 30.0  # seconds after which a launcher that was needed once is not needed any more
 _LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has, at first less
+_NICE = 5  # of hooks: where there is not enough for all, the server goes first
+_FEW = 8  # processes; a hook that has no more is not about to have thousands
+_CHATTY = 8 * 1024  # octets between two looks, of which a pipe holds 64 KiB
 _ALL_PROCESSES = 4096  # and threads, of the user and not of the hook: the last barrier
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
 _END_OF_CHILD = (signal.SIGCHLD,)
@@ -278,6 +281,7 @@ class _Call:
             os.close(err_write)
         if cpu_s:  # of the hook alone: the launcher lives long
             resource.prlimit(self.pid, resource.RLIMIT_CPU, (cpu_s, cpu_s))
+        os.setpriority(os.PRIO_PROCESS, self.pid, _NICE)
 
     def _spawn(self, files: list[int], out: int, err: int) -> int:
         request = self._request
@@ -290,7 +294,7 @@ class _Call:
             request.words,
             read_environment(request.environment),
             file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in plan],
-            setsid=True,
+            setpgroup=0,
             setsigmask=[],
             setsigdef=IGNORED_HERE,
         )
@@ -334,8 +338,7 @@ class _Call:
         poller = select.poll()
         poller.register(exit_, select.POLLIN)
         poller.register(answer, 0)  # only whether the caller has hung up
-        for pipe in self._pipes:
-            poller.register(pipe, select.POLLIN)
+        is_chatty = False
         notice_at = start + NOTICE_AFTER
         look_at = 0.0
         while (now := time.monotonic()) < deadline:
@@ -344,9 +347,15 @@ class _Call:
                 with suppress(OSError):
                     os.write(answer, STARTED)
             if now >= look_at:
-                look_at = now + min(_LOOK_EVERY, now - start)
-                if count_descendants(root, request.max_processes) > request.max_processes:
+                count = count_descendants(root, request.max_processes)
+                if count > request.max_processes:
                     return How.TOO_MANY_PROCESSES, f"over {request.max_processes}"
+                look_at = now + min(_LOOK_EVERY, (now - start) * (5 if count <= _FEW else 1))
+                if not is_chatty and self._drain() > _CHATTY:
+                    # Only now: a pipe wakes us once more than needed, when the hook ends.
+                    is_chatty = True
+                    for pipe in self._pipes:
+                        poller.register(pipe, select.POLLIN)
             wake_at = min(deadline, look_at)
             has_exited = False
             for descriptor, happened in poller.poll(max(0.0, wake_at - now) * 1000):
@@ -371,9 +380,7 @@ class _Call:
                 os.killpg(self.pid, signal.SIGKILL)
         else:
             code = os.waitstatus_to_exitcode(self._status)
-            for pipe in self._pipes:
-                while self._read(pipe) is _Read.SOME and not self._is_flooding():
-                    pass
+            self._drain()
             if self._is_flooding():
                 how = How.TOO_MUCH_OUTPUT
         self._close_pipes()
@@ -387,6 +394,14 @@ class _Call:
             seconds=time.monotonic() - start,
             detail=detail,
         )
+
+    def _drain(self) -> int:
+        """Read what is there; octets of it, of output and errors together."""
+        before = len(self._output) + self._errors_seen
+        for pipe in self._pipes:
+            while self._read(pipe) is _Read.SOME and not self._is_flooding():
+                pass
+        return len(self._output) + self._errors_seen - before
 
     def _read(self, pipe: int) -> _Read:
         try:

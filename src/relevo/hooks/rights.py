@@ -35,12 +35,15 @@ def become(name: str) -> None:
 
 
 def be_patient() -> None:
-    """Whoever sends a request runs on, instead of waiting until its hook is started."""
+    """Whoever sends a request runs on, instead of waiting until its hook is started.
+
+    Children inherit it, and waking up displace nobody either.
+    """
     _schedule(os.SCHED_BATCH, 0)
 
 
 def be_urgent() -> None:
-    """Be scheduled before all others, where that is not allowed at once. Children are ordinary."""
+    """Be scheduled before all others, where that is not allowed at once. Children are not."""
     if not _schedule(os.SCHED_RR, os.sched_get_priority_min(os.SCHED_RR)):
         _schedule(os.SCHED_OTHER, 0)
 

@@ -73,13 +73,23 @@ async def test_no_descriptor_is_inherited(site: Site) -> None:
     assert int(report.output) == 4  # stdin, stdout, stderr, and the folder that ls reads
 
 
-async def test_own_session_and_working_directory(site: Site) -> None:
+async def test_own_group_without_a_terminal_and_working_directory(site: Site) -> None:
     report = await call(
-        site, site.write("a", "readlink /proc/$$/cwd; cut -d' ' -f1,5,6 /proc/$$/stat")
+        site, site.write("a", "readlink /proc/$$/cwd; cut -d' ' -f1,5,6,7 /proc/$$/stat")
     )
     directory, numbers = report.output.decode().splitlines()
     assert directory == str(site.path)
-    assert len(set(numbers.split())) == 1  # process, group and session
+    process, group, session, terminal = map(int, numbers.split())
+    assert process == group
+    assert session not in {process, os.getsid(0)}  # that of all hooks
+    assert terminal == 0
+
+
+async def test_the_server_goes_first(site: Site) -> None:
+    report = await call(site, site.write("a", "sleep 0.02; nice; chrt -p $$ | head -1"))
+    nice, policy = report.output.decode().splitlines()
+    assert int(nice) > os.nice(0)
+    assert policy.endswith("SCHED_BATCH")  # though its launcher is urgent by then
 
 
 async def test_signals_are_as_at_a_login(site: Site) -> None:
