@@ -65,17 +65,22 @@ class Scripted:
     greeting: str = "220 scripted.test ESMTP"
     extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 10000000")
     connections: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
     commands: list[bytes] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
 
     def serve(self, client: socket.socket) -> None:
         self.connections += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
         client.settimeout(TIMEOUT_S)
         with contextlib.suppress(OSError, Gone), client:
             line = Line(client, self.connections)
             line.say(self.answer(line, b"GREETING") or self.greeting)
             while self._step(line, line.read()):
                 pass
+        self.at_once -= 1
 
     def _step(self, line: Line, command: bytes) -> bool:
         self.commands.append(command)

@@ -296,3 +296,16 @@ def test_routes_and_the_smarthost_take_what_is_theirs(
         assert sum(command.startswith(b"RCPT") for command in smarthost.commands) == 2
         assert b"LHLO mx.test" in mailboxes.commands
         assert b"RCPT TO:<c@x.special.test>" in other.commands
+
+
+def test_a_limit_holds_over_all_workers(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    """Whoever accepts a message hands it over to the one worker that may send it."""
+    with scripted(Scripted(ONE, free_port(ONE))) as peer:
+        settings: dict[str, Setting] = {"server.workers": 3, "outbound.max_per_destination": 1}
+        server = sender(reaper, start_relevo, tmp_path, peer.port, settings)
+        for number in range(20):
+            submit(server, ["a@one.test"], source=f"127.0.0.{number + 1}")
+        wait_for(lambda: len(peer.messages) == 20, what="all messages")
+        assert peer.most_at_once == 1

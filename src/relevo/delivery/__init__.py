@@ -10,6 +10,7 @@ from relevo.delivery.dispatcher import Dispatcher
 from relevo.delivery.mailbox_pattern import InvalidPattern, MailboxPattern, parse_pattern
 from relevo.delivery.route_rules import RouteTable, route_table
 from relevo.delivery.routing import ExpandedTarget, plan_units
+from relevo.delivery.scheduler import Sharing
 
 __all__ = [
     "Dispatcher",
@@ -17,6 +18,7 @@ __all__ = [
     "InvalidPattern",
     "MailboxPattern",
     "RouteTable",
+    "Sharing",
     "make_dispatcher",
     "parse_pattern",
     "plan_units",

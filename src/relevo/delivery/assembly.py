@@ -9,6 +9,7 @@ from relevo.delivery.bounce import Surroundings
 from relevo.delivery.commands import CommandRunner
 from relevo.delivery.discard import DiscardAgent
 from relevo.delivery.dispatcher import Dispatcher, Policy
+from relevo.delivery.lanes import DispatchLimits
 from relevo.delivery.lmtp import LmtpAgent, parse_server
 from relevo.delivery.mailbox_pattern import InvalidPattern, parse_pattern
 from relevo.delivery.maildir import MaildirAgent
@@ -16,6 +17,7 @@ from relevo.delivery.mda import MdaAgent
 from relevo.delivery.pipe import PipeAgent
 from relevo.delivery.route_rules import route_table
 from relevo.delivery.routing import LOCAL, PIPE
+from relevo.delivery.scheduler import ALONE, Sharing
 from relevo.queue.schedule import RetrySteps
 
 if TYPE_CHECKING:
@@ -48,17 +50,28 @@ def make_dispatcher(
     journal: Callable[[Event], None],
     remote: Callable[[Config], Mapping[str, Agent]] = no_remote_agents,
     hooks: Callable[[], UnitHooks | None] = no_hooks,
+    sharing: Sharing = ALONE,
     clock: Callable[[], float] = time.time,
 ) -> Dispatcher:
     """The dispatcher of a worker. Raises InvalidPattern.
 
     `directory` gives the current picture at each call; `journal` gets each event after it has been
     committed (the mail log); `remote` makes the agents for other servers, by kind of route;
-    `hooks` says for each configuration whom to ask about attempts, None: nobody.
+    `hooks` says for each configuration whom to ask about attempts, None: nobody; `sharing` which
+    worker serves which route.
     Nothing is opened or started before the first delivery.
     """
     maker = _PolicyMaker(directory, remote, hooks)
-    return Dispatcher(store, maker.make(config), remake=maker.make, journal=journal, clock=clock)
+    at_once = config.outbound.max_connections
+    return Dispatcher(
+        store,
+        maker.make(config),
+        remake=maker.make,
+        journal=journal,
+        clock=clock,
+        limits=DispatchLimits(paced_at_once=at_once, paced_held=4 * at_once),
+        sharing=sharing,
+    )
 
 
 class _PolicyMaker:

@@ -6,14 +6,17 @@ connections demand of a host is one value, `HostTls`.
 """
 
 from relevo.outbound.assembly import RemoteAgents, RemoteSurroundings, listening_at
+from relevo.outbound.ownership import Ownership, owners_of_each
 from relevo.outbound.protection import Protection, ProtectionSurroundings
 from relevo.outbound.tls_contexts import TlsContexts
 
 __all__ = [
+    "Ownership",
     "Protection",
     "ProtectionSurroundings",
     "RemoteAgents",
     "RemoteSurroundings",
     "TlsContexts",
     "listening_at",
+    "owners_of_each",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from relevo.outbound.agent import KINDS, Protection, RemoteAgent
 from relevo.outbound.destinations import HopLimits, NextHops
 from relevo.outbound.hosts import Finder, IpAddress, Own
+from relevo.outbound.ownership import owners_of_each
 from relevo.outbound.peer import Destination, open_peer
 from relevo.outbound.tls_contexts import TlsContexts
 from relevo.outbound.ways import Way, Ways, read_credentials
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 class RemoteSurroundings:
     """What the agents of a worker need beside the configuration.
 
-    `lookups` gives the resolver in use; `listening` is where this server listens, as `host:port`;
-    `workers` share the limits of each destination.
+    `lookups` gives the resolver in use; `listening` is where this server listens; `workers`: how
+    many there are, of whom some share each destination (`relevo.outbound.ownership`).
     """
 
     lookups: Callable[[], DnsLookups]
@@ -89,9 +90,10 @@ class _Opener:
 def hop_limits(config: Config, workers: int) -> HopLimits:
     """What a worker may do of what a destination takes from the whole server."""
     outbound = config.outbound
+    owners = owners_of_each(outbound.max_per_destination, workers)
     return HopLimits(
-        width=max(1, outbound.max_per_destination // workers),
-        per_minute=outbound.max_per_minute / workers,
+        width=outbound.max_per_destination // owners,
+        per_minute=outbound.max_per_minute / owners,
         reuse=outbound.reuse_limit,
         idle_s=outbound.reuse_idle.total_seconds(),
         age_s=outbound.reuse_age.total_seconds(),

@@ -34,11 +34,13 @@ from relevo.hooks.stages import DELIVERY_STAGES, SESSION_STAGES, StageHooks
 from relevo.journal import MailLogUnavailable
 from relevo.mailauth.dkim.key_files import KeyFiles
 from relevo.outbound import (
+    Ownership,
     Protection,
     ProtectionSurroundings,
     RemoteAgents,
     RemoteSurroundings,
     listening_at,
+    owners_of_each,
 )
 from relevo.queue import StoreOptions, StoreState, open_store
 from relevo.queue.ids import new_id
