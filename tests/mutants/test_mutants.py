@@ -12,6 +12,7 @@ from mutants.trial import ROOT, SOURCES, BaselineFailed, Bench, Fault, Verdict, 
 FAULTS = load()
 ROOMS = {
     "smtp", "queue", "hooks", "mailauth", "reception", "delivery", "directory", "authn", "config",
+    "service",
 }  # fmt: skip
 
 
