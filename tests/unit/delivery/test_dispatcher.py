@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -261,6 +261,23 @@ def test_dsn_of_one_failure_does_not_wait_for_the_other_recipients(run: Runner) 
 
 
 @pytest.mark.case("Q12")
+@pytest.mark.parametrize("late", [3 * GIVE_UP_S, 10 * 365 * 86400.0], ids=["down", "clock"])
+def test_a_try_that_comes_late_is_not_the_last_one(run: Runner, late: float) -> None:
+    """The server was down, or its clock was set forward: its age counts as of when it was due."""
+
+    async def scenario() -> None:
+        async with world(local=Script(lambda _: BUSY)) as w:
+            unit = replace(make_unit(created=NOW), due=NOW + GIVE_UP_S / 2)
+            w.now[0] = NOW + late
+            w.take(unit)
+            await w.results(1)
+            (result,) = w.store.results
+            assert result.due is not None
+            assert not result.dsns
+
+    run(scenario())
+
+
 def test_too_old_message_is_given_up_with_a_dsn(run: Runner) -> None:
     async def scenario() -> None:
         async with world(local=Script(lambda _: BUSY)) as w:

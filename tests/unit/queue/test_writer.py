@@ -12,8 +12,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from relevo.queue import database as queue_database
 from relevo.queue import writer
-from relevo.queue.database import QueuePaths, Turn, connect
+from relevo.queue.database import QueuePaths, Turn, connect, create_database
 from relevo.queue.disk import Disk
 from relevo.queue.sqlite import SqliteStore
 from relevo.queue.store import StoreFailed
@@ -211,6 +212,70 @@ def test_a_row_that_cannot_be_read_keeps_no_other_waiting(tmp_path: Path) -> Non
             assert await leased_ids(store) == set()
 
     run(check())
+
+
+def test_a_unit_without_its_message_keeps_no_other_waiting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            good, bad = message(b"x"), message(b"x")
+            await store.add(good, lease=False)
+            await store.add(bad, lease=False)
+            with contextlib.closing(connect(QueuePaths(tmp_path), Disk())) as database:
+                database.execute("DELETE FROM message WHERE id = ?", (bad.id,))
+            assert await leased_ids(store) == {good.id}
+            assert await leased_ids(store) == set()
+
+    run(check())
+    assert "relevo queue repair" in caplog.text
+
+
+def test_after_a_failure_a_damaged_database_stays_out_of_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check() -> None:
+        vfs, disk = FaultyVFS(), FaultyDisk()
+        disk.vfs = vfs.name
+        async with opened(tmp_path, disk=disk) as store:
+            await store.add(message(), lease=False)
+            spoil(tmp_path, "unit")
+            vfs.fail_sync = apsw.IOError("told to")
+            with pytest.raises(StoreFailed):
+                await store.add(message(), lease=False)
+            vfs.fail_sync = None
+            with pytest.raises(StoreFailed, match="relevo queue repair"):
+                await store.add(message(), lease=False)
+            assert store.is_suspended
+
+    run(check())
+
+
+def spoil(queue: Path, table: str) -> None:
+    """The first page of a table becomes unreadable while the database is open."""
+    with contextlib.closing(connect(QueuePaths(queue), Disk())) as database:
+        database.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        ((page,),) = database.execute(sql, (table,)).fetchall()
+        assert isinstance(page, int)
+        with (queue / "queue.db").open("r+b") as file:
+            file.seek((page - 1) * 4096)
+            file.write(b"\xff" * 4096)
+
+
+def test_the_look_at_a_large_database_ends_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_database(tmp_path)
+    paths = QueuePaths(tmp_path)
+    with contextlib.closing(connect(paths, Disk())) as database:
+        spoil(tmp_path, "unit")
+        monkeypatch.setattr(queue_database, "_STEPS_BETWEEN_LOOKS", 1)
+        monkeypatch.setattr(queue_database, "_LOOK_OVER", 0.0)
+        queue_database.look_over(database, paths)  # no time to come to the damage
+        monkeypatch.setattr(queue_database, "_LOOK_OVER", 60.0)
+        with pytest.raises(queue_database.DatabaseDamaged, match="relevo queue repair"):
+            queue_database.look_over(database, paths)
 
 
 def test_file_of_a_failed_commit_is_removed(tmp_path: Path) -> None:
