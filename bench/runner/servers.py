@@ -1,7 +1,8 @@
 """The servers under test: throwaway instances on loopback ports below one folder.
 
 Every server accepts mail for user@bench.test and either discards it after its normal way through
-the queue, or delivers it to a Maildir on the same file system. `config` is what is printed beside
+the queue, delivers it to a Maildir on the same file system, or (`relay`) sends it on to smtp-sink
+(`sink`, which runs beside all of them; chasquid can send to port 25 only and is left out). `config` is what is printed beside
 the results; `syncs` says whether a 250 is on stable storage.
 """
 
@@ -82,6 +83,20 @@ def count_lines(path, mark):
     return count
 
 
+SINK_PORT = 9625
+CANNOT = {"relay": {"chasquid"}, "hook-sh": {"postfix"}, "hook-c": {"postfix"}}
+"""Which servers have no part in a case."""
+
+
+def sink(base):
+    """Postfix's smtp-sink, for everybody's relayed mail; what ends it."""
+    process = processes.spawn(
+        ["smtp-sink", "-u", "nobody", f"127.0.0.1:{SINK_PORT}", "1000"], f"{base}/sink.out"
+    )
+    processes.wait_port(SINK_PORT)
+    return lambda: processes.end(process)
+
+
 def install_hook(what, conf):
     """hooks/post-data that accepts: a shell script, or a program in C."""
     if what not in HOOKS:
@@ -115,6 +130,13 @@ def relevo(base, what, port=9425):
             f'[delivery]\nlocal = "{local}"\n[mail_log]\npath = "{folder}/mail.log"\n'
             f'[log]\nfile = "{folder}/log"\n'
         )
+        if what == "relay":
+            file.write(
+                f'[outbound]\nsmarthost = ["127.0.0.1:{SINK_PORT}"]\nsmarthost_tls = "best"\n'
+            )
+    if what == "relay":
+        with open(f"{folder}/conf/domains/bench.test/aliases", "w") as file:
+            file.write("user: user@sink.test\n")
     install_hook(what, f"{folder}/conf")
     subprocess.run(
         [
@@ -142,7 +164,8 @@ def relevo(base, what, port=9425):
         delivered=count_lines(f"{folder}/mail.log", b" sent\n"),
         maildir=f"{folder}/mail/bench.test/user",
         syncs="yes",
-        config=f"defaults, {os.cpu_count()} workers, delivery {local.partition(':')[0]}",
+        config=f"defaults, {os.cpu_count()} workers, "
+        + ("alias, smarthost" if what == "relay" else f"delivery {local.partition(':')[0]}"),
     )
 
 
@@ -209,7 +232,9 @@ mydestination =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
-virtual_mailbox_domains = bench.test
+{"relay_domains" if what == "relay" else "virtual_mailbox_domains"} = bench.test
+relay_transport = smtp:[127.0.0.1]:{SINK_PORT}
+relay_recipient_maps =
 virtual_mailbox_maps = inline:{{{{user@bench.test=bench.test/user/}}}}
 virtual_mailbox_base = {folder}/mail
 virtual_uid_maps = static:65534
@@ -253,7 +278,7 @@ in_flow_delay = 0
         maildir=f"{folder}/mail/bench.test/user",
         syncs="yes",
         config=f"Postfix {version.stdout.strip()}, process limit 210, "
-        + ("virtual(8) to Maildir" if maildir else "discard(8)"),
+        + {"maildir": "virtual(8) to Maildir", "relay": "smtp(8)"}.get(what, "discard(8)"),
     )
 
 
