@@ -44,13 +44,14 @@ class HookHost:
         self.start_at = time.monotonic() + _SHORT_LIFE
         self.pid, self.control = start_host(self.sockets, self._settings)
         self.restarts += 1
+        self._is_of_root = os.geteuid() == 0
         self._started = time.monotonic()
 
     @property
     def has_privileges(self) -> bool:
         """It is root, to run hooks as other users, and we are not any more."""
         is_for_others = any(each.run_as for each in self._settings)
-        return is_for_others and os.geteuid() != 0 and self.restarts == 0
+        return is_for_others and self._is_of_root and os.geteuid() != 0
 
     def reconfigure(self, config: Config) -> None:
         """Tell the host the pools of a new configuration."""

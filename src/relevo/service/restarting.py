@@ -37,9 +37,9 @@ class Restarting:
         self.problems: list[str] = []  # of the last one that was refused
 
     @property
-    def is_tried(self) -> bool:
-        """A trial is running."""
-        return self._rehearsal is not None
+    def pid(self) -> int:
+        """Of the trial that is running; 0: none."""
+        return 0 if self._rehearsal is None else self._rehearsal.pid
 
     def try_it(self, obstacle: str) -> list[str]:
         """Start the trial, unless there is an obstacle (""; none); what keeps us from it."""

@@ -168,7 +168,7 @@ class Supervisor:
             wakeups=self._wakeups,
             make_setup=self._worker_setup,
             leave=self._leave_supervision,
-            others=lambda: (self._hook_host.pid, self._monitoring.pid),
+            others=lambda: (self._hook_host.pid, self._monitoring.pid, self._restarting.pid),
             on_ready=self._announce,
         )
 
@@ -276,7 +276,7 @@ class Supervisor:
             if pid == self._hook_host.pid:
                 self._wakeups.forget(self._hook_host.control)
                 self._hook_host.on_death(code)
-                end_strays([self._monitoring.pid, *self._workers.pids])
+                end_strays([self._monitoring.pid, self._restarting.pid, *self._workers.pids])
             elif pid == self._monitoring.pid:
                 self._monitoring.on_death(code)
             elif self._restarting.on_end(pid, code):
