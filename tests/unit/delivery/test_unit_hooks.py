@@ -170,7 +170,7 @@ def test_each_outcome_is_told_with_its_recipients_after_the_commit(run: Runner) 
         told = {
             context.stage: [recipient.target for recipient in context.recipients]
             for context in a.hooks.asked
-            if isinstance(context, AttemptContext)
+            if isinstance(context, AttemptContext) and not context.is_dsn
         }
         assert told == {
             "delivered": ["ann@d1.test"], "deferred": ["carl@d1.test"], "failed": ["bob@d1.test"]
@@ -178,7 +178,7 @@ def test_each_outcome_is_told_with_its_recipients_after_the_commit(run: Runner) 
         failed = a.hooks.asked[2]
         assert isinstance(failed, AttemptContext)
         assert failed.recipients[0].status == "5.1.1"
-        assert len(a.recorded) == 3
+        assert len(a.recorded) == len(a.hooks.asked)
         assert a.stages() == [], "what is told later is no part of the outcome's commit"
 
     run(scenario())
