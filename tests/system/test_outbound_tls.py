@@ -158,23 +158,24 @@ def sender(
     )
 
 
-def submit(server: RelevoServer, recipient: str) -> None:
-    """Send as a user."""
+def submit(server: RelevoServer, *recipients: str, parameters: str = "") -> None:
+    """Send to each as a user."""
     with Dialog(server.submission) as client:
         client.expect(250, "EHLO client.test")
         client.start_tls()
         client.expect(250, "EHLO client.test")
         assert client.log_in("user@d1.test", "secret").code == 235
-        client.expect(250, "MAIL FROM:<user@d1.test>")
-        client.expect(250, f"RCPT TO:<{recipient}>")
-        assert client.message(b"From: user@d1.test\r\n\r\nhello\r\n").code == 250
+        for recipient in recipients:
+            client.expect(250, f"MAIL FROM:<user@d1.test>{parameters}")
+            client.expect(250, f"RCPT TO:<{recipient}>")
+            assert client.message(b"From: user@d1.test\r\n\r\nhello\r\n").code == 250
 
 
 def wait_for_line(server: RelevoServer, *texts: str) -> None:
     """Until the mail log has a line with all of these texts."""
     wait_for(
         lambda: any(all(text in line for text in texts) for line in server.mail_log().splitlines()),
-        timeout_s=20,
+        timeout_s=60,
         what=f"{texts} in the mail log",
     )
 
@@ -203,8 +204,7 @@ def test_dane_right_wrong_and_unsigned(
     with peers(tmp_path / "peers", world.certificates, world.port) as running:
         server = sender(start_relevo, world, resolver_at)
         domains = {name: f"{name}.{'plain' if name == 'unsigned' else 'test'}" for name in HOSTS}
-        for domain in domains.values():
-            submit(server, f"user@{domain}")
+        submit(server, *(f"user@{domain}" for domain in domains.values()))
         taken = {"right", "authority", "unusable", "unsigned", "valid", "unknown"}
         for name in taken:
             wait_for_line(server, domains[name], "sent")
@@ -227,21 +227,45 @@ def test_a_downgrade_is_refused_until_the_level_is_cleared(
     certificates = {name: world.certificates[name] for name in ("valid", "unknown")}
     with peers(tmp_path / "peers", certificates, world.port) as running:
         server = sender(start_relevo, world, resolver_at)
+        submit(server, *(f"first@{name}.test" for name in certificates))
         for name in certificates:
-            submit(server, f"first@{name}.test")
             wait_for_line(server, f"first@{name}.test", "sent")
         server.stop()
         for peer in running.servers.values():
             peer.context = None  # no STARTTLS any more
         server.start()
+        submit(server, *(f"second@{name}.test" for name in certificates))
         for name in certificates:
-            submit(server, f"second@{name}.test")
             wait_for_line(server, f"second@{name}.test", "earlier connections had")
             assert len(running.servers[name].bodies) == 1
         server.stop()
         command = ("tls-level", "clear", "valid.test", "unknown.test", "-C", server.config.path)
         assert run_relevo(reaper, *command, folder=tmp_path).wait() == 0
         server.start()
+        submit(server, *(f"third@{name}.test" for name in certificates))
         for name in certificates:
-            submit(server, f"third@{name}.test")
             wait_for_line(server, f"third@{name}.test", "sent")
+
+
+def test_requiretls_goes_on_verified_tls_or_not_at_all(
+    start_relevo: RelevoFactory, resolver_at: str, world: World, tmp_path: Path
+) -> None:
+    names = ("valid", "right", "unknown", "unsigned", "authority")
+    certificates = {name: world.certificates[name] for name in names}
+    with peers(tmp_path / "peers", certificates, world.port) as running:
+        for name in set(names) - {"authority"}:
+            running.servers[name].tls_extensions += (b"REQUIRETLS",)
+        server = sender(start_relevo, world, resolver_at)
+        submit(server, "user@valid.test")  # leaves a connection
+        wait_for_line(server, "user@valid.test", "sent")
+        domains = [f"{name}.{'plain' if name == 'unsigned' else 'test'}" for name in names]
+        submit(server, *(f"required@{each}" for each in domains), parameters=" REQUIRETLS")
+        for name in ("valid", "right"):
+            wait_for_line(server, f"required@{name}.test", "sent")
+            mail = [line for line in running.servers[name].tls_commands if b"MAIL" in line]
+            assert b"REQUIRETLS" in mail[-1]
+        wait_for_line(server, "required@unknown.test", "REQUIRETLS")
+        wait_for_line(server, "required@unsigned.plain", "neither DNSSEC nor MTA-STS")
+        wait_for_line(server, "required@authority.test", "does not offer")
+        for name in ("unknown", "unsigned", "authority"):
+            assert running.servers[name].bodies == []

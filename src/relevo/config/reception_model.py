@@ -80,6 +80,9 @@ class Smtp:
     chunking: bool = key("Offer CHUNKING (BDAT).", True)
     binarymime: bool = key("Offer BINARYMIME.", False)
     dsn: bool = key("Offer DSN.", True)
+    requiretls: bool = key(
+        "Offer REQUIRETLS on TLS: messages that go on over verified TLS only, or not at all.", True
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,7 +128,9 @@ async def notify(
         now=now,
         token=dsn_id,
         envid=unit.envelope.envid,
-        returns_headers_only=unit.envelope.ret == "HDRS" or not has_failures,
+        returns_headers_only=unit.envelope.ret == "HDRS"
+        or unit.envelope.requires_tls
+        or not has_failures,
     )
     content = MemoryContent(compose_dsn(facts))
     accepted = Accepted(
@@ -145,7 +147,13 @@ async def notify(
         now=now,
         route_of=around.route_of,
     )
-    envelope = Envelope("", body="8BITMIME", smtputf8=facts.needs_smtputf8, is_dsn=True)
+    envelope = Envelope(
+        "",
+        body="8BITMIME",
+        smtputf8=facts.needs_smtputf8,
+        is_dsn=True,
+        requires_tls=unit.envelope.requires_tls,
+    )
     dsn = NewMessage(dsn_id, now, envelope, content, units, (accepted,))
     return Notification(dsn, DsnSent(now, unit.message_id, dsn_id, addressee.plain))
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from relevo.delivery.attempt import Result, permanent, temporary
 from relevo.delivery.letter import Letter
 from relevo.delivery.routing import LMTP, MX, SMARTHOST, VIA
+from relevo.outbound.host_tls import HostTls, Need
 from relevo.outbound.hosts import NoHost
 from relevo.outbound.letter import judge, prepare
 from relevo.outbound.peer import Destination, PeerStep, PeerUnusable
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from relevo.delivery.pace import Pace
     from relevo.delivery.peer_link import PeerLink
     from relevo.outbound.destinations import NextHop, NextHops
-    from relevo.outbound.host_tls import HostTls
     from relevo.outbound.hosts import Finder, IpAddress, MailHost, MailHosts
     from relevo.outbound.tls_policy import DomainTls
     from relevo.outbound.ways import Way, Ways
@@ -189,6 +189,8 @@ class _Delivery:
 
     async def _over_kept_links(self) -> tuple[bool, str]:
         """Use a connection that is open; whether that was all, and the host that was asked."""
+        if self._unit.envelope.requires_tls:
+            return False, ""  # what a kept one has may have sufficed for others
         loop = asyncio.get_running_loop()
         while (kept := self._hop.take_idle(loop.time(), self._way.sources)) is not None:
             if not await self._transact(kept.link, kept.host, kept.shown):
@@ -240,13 +242,20 @@ class _Delivery:
         tls = self._way.tls
         if protection is not None:
             demanded = await protection.for_host(
-                host.name, port=host.port, is_address_secure=host.is_secure
+                host.name,
+                port=host.port,
+                is_address_secure=host.is_secure,
+                requires_tls=self._unit.envelope.requires_tls,
             )
             if isinstance(demanded, HostRefused):
                 self._trouble = temporary("4.7.5", f"{host.name}: {demanded.why}")
                 self._report(protection, host, "", demanded)
                 return None, ""
             tls = demanded
+        elif self._unit.envelope.requires_tls and tls.need < Need.VERIFIED:
+            tls = HostTls(
+                Need.VERIFIED, "the message demands REQUIRETLS", is_implicit=tls.is_implicit
+            )
         for address in host.addresses:
             link, shown = await self._open_address(host, address, tls, protection)
             if link is not None:

@@ -40,31 +40,23 @@ class _Refused(Exception):
 
 
 async def prepare(
-    unit: Unit,
-    recipients: Sequence[QueuedRecipient],
-    extensions: Mapping[str, str],
-    *,
-    requires_tls: bool = False,
+    unit: Unit, recipients: Sequence[QueuedRecipient], extensions: Mapping[str, str]
 ) -> Letter:
     """The transaction for these recipients, as far as the server can be told of them.
 
-    `extensions`: what it offers. `requires_tls`: the message came with REQUIRETLS (RFC 8689).
+    `extensions`: what it offers.
     """
     try:
-        return await _prepare(unit, recipients, extensions, requires_tls=requires_tls)
+        return await _prepare(unit, recipients, extensions)
     except _Refused as refused:
         return Letter(None, [refused.result] * len(recipients))
 
 
 async def _prepare(
-    unit: Unit,
-    recipients: Sequence[QueuedRecipient],
-    extensions: Mapping[str, str],
-    *,
-    requires_tls: bool,
+    unit: Unit, recipients: Sequence[QueuedRecipient], extensions: Mapping[str, str]
 ) -> Letter:
     """Raises _Refused."""
-    if requires_tls and "REQUIRETLS" not in extensions:
+    if unit.envelope.requires_tls and "REQUIRETLS" not in extensions:
         raise _refuse("5.7.30", "the message demands REQUIRETLS, which the server does not offer")
     _check_size(unit.content.size, extensions.get("SIZE", ""))
     takes_utf8 = "SMTPUTF8" in extensions
@@ -98,7 +90,7 @@ async def _prepare(
         smtputf8=needs_utf8 or not are_ascii,
         ret=Ret(envelope.ret) if envelope.ret else None,
         envid=envelope.envid or None,
-        requiretls=requires_tls,
+        requiretls=envelope.requires_tls,
     )
     return Letter(Outgoing(reverse_path, tuple(told), body, parameters), refused)
 

@@ -68,6 +68,7 @@ class Envelope:
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    requires_tls: bool = False  # REQUIRETLS (RFC 8689)
     auth: str = ""  # who submitted it; "" for mail from outside
     is_dsn: bool = False
     tags: tuple[str, ...] = ()  # what hooks gave it, for the hooks of later stages

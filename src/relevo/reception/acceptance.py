@@ -201,6 +201,7 @@ def compose(
         smtputf8=parameters.smtputf8,
         ret=parameters.ret.value if parameters.ret else "",
         envid=parameters.envid or "",
+        requires_tls=parameters.requiretls,
         auth=arrival.identity,
         tags=transaction.hook_tags,
     )

@@ -114,6 +114,7 @@ class Services:
             offers_chunking=config.smtp.chunking,
             offers_binarymime=config.smtp.binarymime,
             offers_dsn=config.smtp.dsn,
+            offers_requiretls=config.smtp.requiretls,
             offers_xclient=offers_xclient,
             mechanisms=self.authenticator.mechanisms(has_channel_binding=has_channel_binding),
             max_recipients=config.limits.recipients,

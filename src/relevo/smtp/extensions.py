@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def capabilities(settings: SessionSettings, *, is_tls: bool) -> list[str]:
     """Keywords in the order of the reply, without its first line.
 
-    STARTTLS only before TLS, AUTH only on it (RFC 3207 §4.2, RFC 4954 §4). LIMITS is RFC 9422.
+    STARTTLS only before TLS, AUTH and REQUIRETLS only on it (RFC 3207 §4.2, RFC 4954 §4, RFC 8689
+    §2). LIMITS is RFC 9422.
     """
     lines = ["PIPELINING", f"SIZE {settings.max_size}", "8BITMIME", "SMTPUTF8"]
     lines.append("ENHANCEDSTATUSCODES")
@@ -25,6 +26,8 @@ def capabilities(settings: SessionSettings, *, is_tls: bool) -> list[str]:
         lines.append("DSN")
     if settings.offers_starttls and not is_tls:
         lines.append("STARTTLS")
+    if settings.offers_requiretls and is_tls:
+        lines.append("REQUIRETLS")
     if settings.mechanisms and is_tls:
         lines.append("AUTH " + " ".join(settings.mechanisms))
     if settings.offers_xclient:

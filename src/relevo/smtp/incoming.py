@@ -223,9 +223,12 @@ def _parse_mail(dialog: Dialog, argument: bytes) -> Mail | Fixed:
     if not argument[5:].strip(b" \t"):
         return Fixed.MAIL_EMPTY
     event = commands.parse_mail(argument, dialog.settings)
-    if not isinstance(event, Fixed) and not dialog.allows(Verb.MAIL):
+    if isinstance(event, Fixed):
+        return event
+    if not dialog.allows(Verb.MAIL):
         return _missing(dialog)
-    return event
+    is_in_clear = event.parameters.requiretls and not dialog.is_tls
+    return Fixed.PARAMETER_UNKNOWN if is_in_clear else event
 
 
 def _rcpt(dialog: Dialog, verb: Verb, argument: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Parameters of MAIL and RCPT (RFC 1870, 3030, 3461, 4954, 6152, 6531).
+"""Parameters of MAIL and RCPT (RFC 1870, 3030, 3461, 4954, 6152, 6531, 8689).
 
 A parser returns the parsed parameters, or the reply that refuses them: 555 for a keyword that is
 not known or not offered, 501 for a malformed value and for a keyword given twice.
@@ -54,6 +54,8 @@ def parse_mail_parameters(text: str, settings: SessionSettings) -> MailParameter
                 well_formed = body is not None
             case "SMTPUTF8":
                 well_formed = value is None
+            case "REQUIRETLS" if settings.offers_requiretls:
+                well_formed = value is None
             case "RET":
                 ret = {"FULL": Ret.FULL, "HDRS": Ret.HEADERS}.get((value or "").upper())
                 well_formed = ret is not None
@@ -70,7 +72,13 @@ def parse_mail_parameters(text: str, settings: SessionSettings) -> MailParameter
     if size is not None and settings.max_size and size > settings.max_size:
         return Fixed.SIZE_TOO_LARGE
     return MailParameters(
-        size=size, body=body, smtputf8="SMTPUTF8" in words, ret=ret, envid=envid, auth=auth
+        size=size,
+        body=body,
+        smtputf8="SMTPUTF8" in words,
+        ret=ret,
+        envid=envid,
+        auth=auth,
+        requiretls="REQUIRETLS" in words,
     )
 
 

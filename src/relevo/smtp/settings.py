@@ -22,6 +22,7 @@ class SessionSettings:
     offers_chunking: bool = True
     offers_binarymime: bool = False
     offers_dsn: bool = True
+    offers_requiretls: bool = False  # on TLS (RFC 8689)
     offers_xclient: bool = False  # to this peer
     mechanisms: tuple[str, ...] = ()  # upper case; offered only on TLS
     max_recipients: int = 101  # accepted in one transaction; the next gets 452

@@ -41,10 +41,8 @@ def unit(
     return Unit(MessageId("id"), "mx:d.test", 0, 0.0, 0, envelope, recipients, data)
 
 
-def letter(
-    run: Runner, unit: Unit, extensions: Mapping[str, str], *, requires_tls: bool = False
-) -> Letter:
-    return run(prepare(unit, unit.recipients, extensions, requires_tls=requires_tls))
+def letter(run: Runner, unit: Unit, extensions: Mapping[str, str]) -> Letter:
+    return run(prepare(unit, unit.recipients, extensions))
 
 
 def refused(letter: Letter) -> list[str]:
@@ -118,8 +116,9 @@ def test_binary(run: Runner) -> None:
 
 
 def test_requiretls(run: Runner) -> None:
-    assert refused(letter(run, unit(), ALL, requires_tls=True)) == ["5.7.30"]
-    made = letter(run, unit(), ALL | {"REQUIRETLS": ""}, requires_tls=True)
+    message = unit(TEXT, Envelope("a@b.test", requires_tls=True))
+    assert refused(letter(run, message, ALL)) == ["5.7.30"]
+    made = letter(run, message, ALL | {"REQUIRETLS": ""})
     assert made.outgoing is not None
     assert made.outgoing.parameters.requiretls
 

@@ -78,6 +78,13 @@ def test_binarymime_only_where_offered() -> None:
     assert parse_mail_parameters(" BODY=BINARYMIME", no_bdat) is MALFORMED
 
 
+def test_requiretls_only_where_offered() -> None:
+    offering = replace(SETTINGS, offers_requiretls=True)
+    assert parse_mail_parameters(" REQUIRETLS", offering) == MailParameters(requiretls=True)
+    assert parse_mail_parameters(" REQUIRETLS=x", offering) is MALFORMED
+    assert parse_mail_parameters(" REQUIRETLS", SETTINGS) is UNKNOWN
+
+
 def test_any_size_where_there_is_no_limit() -> None:
     parsed = parse_mail_parameters(" SIZE=99999999", replace(SETTINGS, max_size=0))
     assert parsed == MailParameters(size=99999999)

@@ -67,6 +67,14 @@ def test_extensions_on_tls() -> None:
     assert "DSN" not in lines
 
 
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_requiretls_is_offered_and_taken_on_tls_only(is_tls: bool) -> None:
+    driver = Driver(replace(SETTINGS, offers_requiretls=True), is_tls=is_tls)
+    driver.feed(b"EHLO cli\r\n")
+    assert (b"-REQUIRETLS\r\n" in driver.output) is is_tls
+    assert driver.feed(b"MAIL FROM:<a@b.test> REQUIRETLS\r\n") == [250 if is_tls else 555]
+
+
 def test_the_answer_to_helo_has_one_line_and_no_enhanced_code() -> None:
     driver = Driver()
     driver.feed(b"HELO cli\r\n")
