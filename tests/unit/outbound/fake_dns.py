@@ -11,7 +11,7 @@ from relevo.dns import Answer, DnsFailed, MailExchange, Outcome, TlsaRecord
 
 @dataclass
 class FakeDns:
-    """Records by type and name; a name in `broken` cannot be looked up.
+    """Records by type and name; a name in `broken` cannot be looked up, one in `missing` is none.
 
     `is_secure`: answers are authenticated.
     """
@@ -21,11 +21,14 @@ class FakeDns:
     is_secure: bool = False
     is_dnssec: bool = True
     asked: list[str] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
 
     def _answer(self, kind: str, name: str) -> Answer[Any]:
         self.asked.append(f"{kind} {name}")
         if name in self.broken:
             raise DnsFailed(f"{kind} of {name}", "no server")
+        if name in self.missing:
+            return Answer(Outcome.NO_SUCH_NAME, (), 300, self.is_secure)
         found = self.records.get((kind, name), ())
         outcome = Outcome.FOUND if found else Outcome.NO_RECORDS
         return Answer(outcome, found, 300, self.is_secure)
