@@ -57,6 +57,7 @@ def test_a_reload_that_is_refused_ends_as_well(
     assert "STATUS=the last reload was refused; see the log" in manager.heard
 
 
+@pytest.mark.alone
 def test_the_watchdog_hears_nothing_while_a_worker_hangs(
     start_relevo: RelevoFactory, manager: ServiceManager
 ) -> None:

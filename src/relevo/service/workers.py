@@ -34,6 +34,7 @@ logger = logging.getLogger("relevo.supervisor")
 _MAX_BACK_OFF = 30.0  # seconds before a worker that keeps dying is started again
 _HEALTHY = 60.0  # a worker that lived this long starts again at once
 _RETRY = 1.0  # seconds, when the system gives us no process
+_START_PATIENCE = 600.0  # seconds until a worker must be ready: many users take some to read
 _ABORT_PATIENCE = 2.0  # seconds for a hung worker to write where it hangs
 _FATAL = (signal.SIGTERM, signal.SIGKILL)
 
@@ -117,9 +118,11 @@ class Workers:
             if slot.kill_at and slot.kill_at <= now:
                 _send(slot.pid, signal.SIGKILL)
                 slot.kill_at = now + _RETRY
+            elif self._never_gets_ready(slot, now):
+                self._abort(slot, now, f"not ready for {_START_PATIENCE:g} s")
         served = {slot.row: slot for slot in self._slots if slot.is_ready and not slot.kill_at}
         for row in self.hang_watch.hanging(served, now):
-            self._abort(served[row], now)
+            self._abort(served[row], now, f"no sign of life for {self.hang_watch.timeout:g} s")
 
     def start_all(self) -> None:
         """The first time."""
@@ -208,14 +211,16 @@ class Workers:
 
     # -- end
 
-    def _abort(self, slot: _Slot, now: float) -> None:
+    def _abort(self, slot: _Slot, now: float, why: str) -> None:
         """It hangs: it shall say where, and go."""
-        logger.critical(
-            "worker %d (process %d) hangs: no sign of life for %g s; ending it",
-            slot.row, slot.pid, self.hang_watch.timeout,
-        )  # fmt: skip
+        logger.critical("worker %d (process %d) hangs: %s; ending it", slot.row, slot.pid, why)
         slot.kill_at = now + _ABORT_PATIENCE
         _send(slot.pid, signal.SIGABRT)
+
+    def _never_gets_ready(self, slot: _Slot, now: float) -> bool:
+        if not slot.pid or slot.is_ready or slot.kill_at or not self.hang_watch.timeout:
+            return False
+        return now - slot.started > _START_PATIENCE
 
     def on_end(self, pid: int, code: int) -> None:
         """A child has ended and was reaped; perhaps it is one of ours."""
