@@ -21,11 +21,12 @@ from relevo.delivery.pace import Pace
 if TYPE_CHECKING:
     from relevo.delivery.peer_link import PeerLink
 
-FIRST_WIDTH = 5
+FIRST_WIDTH = 3
 FAILURES_TO_REST = 3  # in a row, without a success between them
 MAX_HOPS = 10_000
 DEFERRED_AT_ONCE = 50  # units of a resting next hop that are leased only to be deferred
-DEFERRED_EVERY_S = 1.0
+DEFERRED_EVERY_S = 2.0
+_HELD = 10  # units for each delivery at once, of a next hop that works
 _SPREAD = 0.2  # of a rest, at random
 
 
@@ -63,6 +64,8 @@ class NextHop:
     rests: int = 0  # in a row
     rest_until: float = 0.0
     trouble: str = ""  # the last failure, public
+    is_proven: bool = False  # it took something, and did not fail since
+    is_forgotten: bool = False  # nobody looks after idle connections any more
     idle: deque[IdleLink] = field(default_factory=deque)
     _next_turn: float = 0.0
     _next_deferral: float = 0.0
@@ -80,7 +83,7 @@ class NextHop:
             room = DEFERRED_AT_ONCE if now >= self._next_deferral else 0
             return Pace(width=1, room=room, opens_at=opens_at)
         width = 1 if self.rests else max(1, int(self.width))
-        return Pace(width=width, room=2 * width, opens_at=now)
+        return Pace(width=width, room=width * (_HELD if self.is_proven else 2), opens_at=now)
 
     def deferred(self, now: float) -> None:
         """Units are being deferred: no others are leased for a while."""
@@ -91,6 +94,7 @@ class NextHop:
         """A transaction came to its end, whatever the server thinks of the message."""
         if self.rests:
             self.width = float(min(FIRST_WIDTH, self.limits.width))
+        self.is_proven = True
         self.failures = self.rests = 0
         self.rest_until = 0.0
         self.width = min(float(self.limits.width), self.width + 1.0)
@@ -102,6 +106,7 @@ class NextHop:
     def failed(self, now: float, trouble: str) -> None:
         """None of its hosts could be used."""
         self.trouble = trouble
+        self.is_proven = False
         self.failures += 1
         self.was_slowed()
         if self.is_resting(now) or (not self.rests and self.failures < FAILURES_TO_REST):
@@ -139,7 +144,7 @@ class NextHop:
         """Keep a connection for the next unit, unless it is worn out."""
         limits = self.limits
         is_worn = link.transactions >= limits.reuse or link.age_s >= limits.age_s
-        if is_worn or not link.is_usable or not limits.idle_s:
+        if is_worn or not link.is_usable or not limits.idle_s or self.is_forgotten:
             link.close()
             return
         self.idle.append(IdleLink(link, host, shown, sources, now + limits.idle_s))
@@ -167,6 +172,7 @@ class NextHops:
             hop = self._hops[name] = NextHop(self.limits)
             if len(self._hops) > MAX_HOPS:
                 _, oldest = self._hops.popitem(last=False)
+                oldest.is_forgotten = True
                 oldest.close_idle()
         else:
             self._hops.move_to_end(name)
