@@ -43,6 +43,7 @@ from relevo.mailauth.dkim.author import author_domain
 from relevo.reception import answers
 from relevo.reception.acceptance import Hooked, MessageRefused, method_results, own_head
 from relevo.reception.body_watch import BodyWatch, hash_pieces
+from relevo.reception.services import count_nothing
 from relevo.value import dataclass
 
 if TYPE_CHECKING:
@@ -119,8 +120,10 @@ class Inspection:
 class MailChecks:
     """What a worker verifies, signs and seals with."""
 
-    def __init__(self, keys: KeyFiles) -> None:
+    def __init__(self, keys: KeyFiles, count: Callable[[str, str], None] = count_nothing) -> None:
+        """`count` takes a family of counters and a label of it."""
         self.keys = keys
+        self._count = count
         self._thread: ThreadPoolExecutor | None = None
 
     @property
@@ -162,6 +165,8 @@ class MailChecks:
             return bool(self._signing_keys(transaction, head, config))
         if _may_have_signatures(head, config):
             return True
+        if config.dkim.verify:
+            self._count("dkim_messages", "unsigned")
         transaction.findings = NOTHING_FOUND if config.dkim.verify else NOT_VERIFIED
         return expansion is None or self._sealing_key(expansion, directory, config) is not None
 
@@ -180,6 +185,16 @@ class MailChecks:
             transaction.findings = await self._inspect(
                 transaction, message, arrival, config, resolver
             )
+            self._count_findings(transaction.findings)
+
+    def _count_findings(self, findings: Findings) -> None:
+        if findings.dkim is not None:
+            for result in findings.dkim:
+                self._count("dkim", result.outcome.value)
+            is_valid = any(result.is_pass for result in findings.dkim)
+            label = "valid" if is_valid else "invalid" if findings.dkim else "unsigned"
+            self._count("dkim_messages", label)
+        self._count("arc", findings.arc.outcome.value)
 
     async def _inspect(
         self,
@@ -218,9 +233,13 @@ class MailChecks:
         digest = hashes.get(RELAXED_BODY).digest
         make = partial(sign_head, head, digest, keys, now=arrival.time)
         try:
-            return b"".join(await self._made(make, keys))
+            signatures = b"".join(await self._made(make, keys))
         except (TooManyFields, ValueError) as error:
+            self._count("signing", "failed")
             raise MessageRefused(answers.SIGNING_FAILED, f"signing failed: {error}") from error
+
+        self._count("signing", "signed")
+        return signatures
 
     def _signing_keys(
         self, transaction: Transaction, head: bytes, config: Config
@@ -268,6 +287,7 @@ class MailChecks:
             fields = await self._made(make, (key,))
         except TooManyFields:
             return hooked
+        self._count("signing", "sealed")
         return Hooked(fields + hooked.start, hooked.expansion, hooked.records)
 
     def _sealing_key(

@@ -51,7 +51,7 @@ class Mode(Enum):
         return self is Mode.SUBMISSION_TLS
 
 
-def _count_nothing(_family: str, _label: str) -> None:
+def count_nothing(_family: str, _label: str) -> None:
     """Where nobody looks at counters."""
 
 
@@ -79,7 +79,7 @@ class Services:
     penalties: Penalties = field(default_factory=Penalties)  # this one exempts everybody
     stage_hooks: StageHooks | None = None  # None: none is declared for connect to rcpt
     handshakes: HandshakeTurns = field(default_factory=HandshakeTurns)
-    count: Callable[[str, str], None] = _count_nothing  # a family of counters, and a label of it
+    count: Callable[[str, str], None] = count_nothing  # a family of counters, and a label of it
     count_command: Callable[[bytes], None] = ignore
     count_reply: Callable[[int], None] = ignore
     is_draining: bool = False

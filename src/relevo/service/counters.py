@@ -47,6 +47,10 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "messages": ("tls", "plain"),
     "handshakes": ("TLS-1.2", "TLS-1.3", "failed", "other"),
     "spf": ("none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"),
+    "dkim": ("pass", "fail", "policy", "neutral", "temperror", "permerror"),
+    "dkim_messages": ("unsigned", "valid", "invalid"),
+    "arc": ("none", "pass", "fail"),
+    "signing": ("signed", "failed", "sealed"),
     "levels": ("skip", "pass", "fail"),
     "loops": ("loops",),
     "penalties": (

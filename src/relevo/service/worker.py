@@ -165,7 +165,7 @@ class Worker:
             post_data=PostDataHooks(self._hooks),
             stage_hooks=StageHooks.for_stages(self._hooks, SESSION_STAGES),
             resolver=self._resolver,
-            mail_checks=MailChecks(self._keys),
+            mail_checks=MailChecks(self._keys, partial(setup.tables.counters.add_to, setup.row)),
             penalties=Penalties(setup.tables.penalties, setup.row),
             count=partial(setup.tables.counters.add_to, setup.row),
             count_command=setup.tables.counters.command_counter(setup.row),

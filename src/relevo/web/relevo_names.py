@@ -128,6 +128,27 @@ def _mail(figures: Figures) -> Iterator[Family]:
         "relevo_spf_results", _COUNTER, "Results of SPF.", labelled("result", families["spf"])
     )
     yield Family(
+        "relevo_dkim_results",
+        _COUNTER,
+        "Results of DKIM, one for each signature of mail from outside.",
+        labelled("result", families["dkim"]),
+    )
+    yield Family(
+        "relevo_dkim_messages",
+        _COUNTER,
+        "Messages from outside, by whether one of their signatures is good.",
+        labelled("result", families["dkim_messages"]),
+    )
+    yield Family(
+        "relevo_arc_results", _COUNTER, "Chains of ARC.", labelled("result", families["arc"])
+    )
+    yield Family(
+        "relevo_signatures",
+        _COUNTER,
+        "Messages that we signed with DKIM, or sealed with ARC.",
+        labelled("kind", families["signing"]),
+    )
+    yield Family(
         "relevo_security_level_checks",
         _COUNTER,
         "Senders' domains held against the security of their earlier mail.",

@@ -119,8 +119,14 @@ def test_chasquids_names(figures: Figures) -> None:
         **{
             line.split(" ")[2]: "0"
             for line in lines
-            if line.startswith(("# HELP chasquid_sts_cache", "# HELP chasquid_smtpIn_dkim"))
+            if line.startswith("# HELP chasquid_sts_cache")
         },
+        "chasquid_smtpIn_dkimSigned": "5",
+        "chasquid_smtpIn_dkimSignErrors": "1",
+        "chasquid_smtpIn_dkimVerifyErrors": "0",
+        "chasquid_smtpIn_dkimVerifyFound": "3",
+        "chasquid_smtpIn_dkimVerifyNotFound": "4",
+        "chasquid_smtpIn_dkimVerifyValid": "2",
         'chasquid_smtpIn_commandCount{command="MAIL"}': "7",
         'chasquid_smtpIn_commandCount{command="GET"}': "1",
         'chasquid_smtpIn_wrongProtoCount{command="GET"}': "1",
