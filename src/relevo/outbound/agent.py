@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from relevo.delivery.attempt import Result, permanent, temporary
 from relevo.delivery.letter import Letter
 from relevo.delivery.routing import LMTP, MX, SMARTHOST, VIA
+from relevo.mail import InvalidAddress, domain_to_ascii
 from relevo.outbound.host_tls import HostTls, Need
 from relevo.outbound.hosts import NoHost
 from relevo.outbound.letter import judge, prepare
@@ -147,7 +148,7 @@ class RemoteAgent:
         if self._is_closed:
             link.close()
         else:
-            hop.keep(link, host, shown, way.sources, asyncio.get_running_loop().time())
+            hop.keep(link, host, shown, way.kind_of_link, asyncio.get_running_loop().time())
 
     def _sweep_later(self) -> None:
         if self._sweeper is None and not self._is_closed:
@@ -192,7 +193,7 @@ class _Delivery:
         if self._unit.envelope.requires_tls:
             return False, ""  # what a kept one has may have sufficed for others
         loop = asyncio.get_running_loop()
-        while (kept := self._hop.take_idle(loop.time(), self._way.sources)) is not None:
+        while (kept := self._hop.take_idle(loop.time(), self._way.kind_of_link)) is not None:
             if not await self._transact(kept.link, kept.host, kept.shown):
                 return not self._left, kept.host
             self._hop.close_idle()  # the server went away: the others are as dead
@@ -232,8 +233,12 @@ class _Delivery:
         domain = way.policy_domain
         if agent.protection is None or not domain or domain.startswith("["):
             return hosts, None
+        try:
+            name = domain_to_ascii(domain)
+        except InvalidAddress as error:
+            raise NoHost("5.1.2", f"{domain} has no form in DNS") from error
         is_secure = hosts.is_secure and not way.servers
-        return hosts, await agent.protection.for_domain(domain, is_mx_secure=is_secure)
+        return hosts, await agent.protection.for_domain(name, is_mx_secure=is_secure)
 
     async def _open(
         self, host: MailHost, protection: DomainTls | None

@@ -50,7 +50,7 @@ class IdleLink:
     link: PeerLink
     host: str
     shown: str  # host and address, for texts
-    sources: tuple[str, ...]  # local addresses it may have been made from
+    kind: tuple[str, ...]  # whom it may serve
     until: float
 
 
@@ -126,20 +126,20 @@ class NextHop:
 
     # connections
 
-    def take_idle(self, now: float, sources: tuple[str, ...]) -> IdleLink | None:
-        """The connection used last that can be used, made from one of these addresses."""
+    def take_idle(self, now: float, kind: tuple[str, ...]) -> IdleLink | None:
+        """The connection of a kind that was used last and can be used."""
         for kept in reversed(self.idle):
             if not (kept.link.is_usable and now < kept.until):
                 self.idle.remove(kept)
                 kept.link.close()
-                return self.take_idle(now, sources)
-            if kept.sources == sources:
+                return self.take_idle(now, kind)
+            if kept.kind == kind:
                 self.idle.remove(kept)
                 return kept
         return None
 
     def keep(
-        self, link: PeerLink, host: str, shown: str, sources: tuple[str, ...], now: float
+        self, link: PeerLink, host: str, shown: str, kind: tuple[str, ...], now: float
     ) -> None:
         """Keep a connection for the next unit, unless it is worn out."""
         limits = self.limits
@@ -147,7 +147,7 @@ class NextHop:
         if is_worn or not link.is_usable or not limits.idle_s or self.is_forgotten:
             link.close()
             return
-        self.idle.append(IdleLink(link, host, shown, sources, now + limits.idle_s))
+        self.idle.append(IdleLink(link, host, shown, kind, now + limits.idle_s))
 
     def close_idle(self, now: float | None = None) -> None:
         """Close what waited too long; without a time, all."""

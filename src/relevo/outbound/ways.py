@@ -60,6 +60,11 @@ class Way:
     def __str__(self) -> str:
         return self.domain or ", ".join(map(str, self.servers))
 
+    @property
+    def kind_of_link(self) -> tuple[str, ...]:
+        """Connections of one next hop serve only ways of which this is the same."""
+        return (self.policy_domain, *self.sources)
+
     def source_for(self, address_version: int) -> str:
         """The local address to connect from to an address of IPv4 (4) or IPv6 (6)."""
         wants_six = address_version == 6

@@ -35,8 +35,8 @@ class Link:
         self.is_usable = False
 
 
-def keep(hop: NextHop, link: Link, now: float = NOW, sources: tuple[str, ...] = ()) -> None:
-    hop.keep(cast("PeerLink", link), "h", "h (1.2.3.4:25)", sources, now)
+def keep(hop: NextHop, link: Link, now: float = NOW, kind: tuple[str, ...] = ()) -> None:
+    hop.keep(cast("PeerLink", link), "h", "h (1.2.3.4:25)", kind, now)
 
 
 def resting() -> NextHop:
@@ -147,12 +147,12 @@ def test_dead_old_and_worn_connections_are_not_kept() -> None:
     assert late.is_closed
 
 
-def test_a_connection_from_another_source_is_left_for_others() -> None:
+def test_a_connection_of_another_kind_is_left_for_others() -> None:
     hop, link = NextHop(LIMITS), Link()
-    keep(hop, link, sources=("192.0.2.1",))
+    keep(hop, link, kind=("d.test", "192.0.2.1"))
     assert hop.take_idle(NOW, ()) is None
     assert not link.is_closed
-    assert hop.take_idle(NOW, ("192.0.2.1",)) is not None
+    assert hop.take_idle(NOW, ("d.test", "192.0.2.1")) is not None
 
 
 def test_a_sweep_closes_what_waited_too_long() -> None:
