@@ -56,6 +56,22 @@ NO_COMMIT_SYNC = Mutant(
 NO_SPOOL_SYNC = Mutant(
     "segments without a sync", "relevo/queue/disk.py", "os.fdatasync(descriptor)", "pass"
 )
+SYNC_AGAIN = Mutant(
+    "a sync that failed is tried again",
+    "relevo/queue/disk.py",
+    "os.fdatasync(descriptor)",
+    "_sync_until_it_succeeds(descriptor)",
+    """\
+
+
+def _sync_until_it_succeeds(descriptor):
+    while True:
+        try:
+            return os.fdatasync(descriptor)
+        except OSError:
+            pass
+""",
+)
 
 
 class MutantDoesNotFit(AssertionError):

@@ -121,3 +121,13 @@ def test_a_number_of_an_inode_that_is_used_again_is_another_file(tmp_path: Path)
         *(*sync(FILE), *sync(TMP)),
     ]
     assert image(records, tmp_path / "image") == {"tmp/g": b"y"}
+
+
+def test_what_a_sync_failed_to_write_comes_back_only_by_writing_it_again(tmp_path: Path) -> None:
+    records = [
+        *(made(FILE, b"f", TMP), *sync(TMP), write(b"ab"), record(Kind.SYNC_FAILED, FILE)),
+        *(write(b"c", 2), *sync(FILE)),
+    ]
+    assert image(records, tmp_path / "lost") == {"tmp/f": b"\0\0c"}
+    records += [write(b"ab"), *sync(FILE)]
+    assert image(records, tmp_path / "again") == {"tmp/f": b"abc"}

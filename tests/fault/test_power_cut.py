@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fault.form import FORM
-from fault.mutants import ANSWER_FIRST, NO_RENAME, Mutant, mutated_sources
+from fault.mutants import ANSWER_FIRST, NO_RENAME, SYNC_AGAIN, Mutant, mutated_sources
 from fault.powercut.disk import Disk, Mode, SyncCounts, every_sync_counts
 from fault.powercut.experiment import (
     REPLAYED,
@@ -22,12 +22,14 @@ from fault.powercut.experiment import (
     record,
     replay,
 )
+from fault.powercut.recording import Kind
 from fault.verdict import Verdict
 from harness.processes import Reaper
 
 pytestmark = [pytest.mark.needs_debian("gcc"), pytest.mark.timeout(600)]
 
 MUTANT_MESSAGES = 300
+FAILING_MESSAGES = 250
 MUTANT_CUTS = 6  # tried until mail is lost
 BEYOND_THE_DATABASE = 10_240  # octets: such a message stands in a segment or a file of its own
 
@@ -151,3 +153,39 @@ def cut_until_lost(
         if done.verdict.lost:
             return len(done.verdict.lost)
     return 0
+
+
+FAILING_SYNCS = ".db-wal=20,.seg=10,.msg=8"  # of each process, every so many
+
+
+def test_after_syncs_that_failed_a_cut_loses_nothing(
+    reaper: Reaper, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second sync may succeed although what the first should have written is gone."""
+    recorded = record(
+        reaper, tmp_path / "run", messages=FAILING_MESSAGES, failing_syncs=FAILING_SYNCS
+    )
+    failed = sum(one.kind is Kind.SYNC_FAILED for one in recorded.recording)
+    assert failed >= 5
+    positions = behind_acceptances(recorded, FORM.cuts, random.Random())
+    total = Verdict()
+    for disk in disks(recorded.recording, positions):
+        done = replay(recorded, disk, Mode.DROP, tmp_path / str(disk.position), random.Random())
+        done.verdict.require_nothing_lost()
+        total.add(done.verdict)
+    with capsys.disabled():
+        print(f"\npower cuts after {failed} syncs that failed: {len(positions)}: {total}")
+
+
+def test_a_sync_that_is_tried_again_is_found_out(
+    reaper: Reaper, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = mutated_sources(tmp_path / "src", SYNC_AGAIN)
+    recorded = record(
+        reaper, tmp_path / "run", messages=MUTANT_MESSAGES, source=source, failing_syncs=".seg=5"
+    )
+    last = behind_acceptances(recorded, len(recorded.recording))[-MUTANT_CUTS:]
+    lost = cut_until_lost(recorded, last, every_sync_counts, tmp_path)
+    with capsys.disabled():
+        print(f"\npower cut, {SYNC_AGAIN.name}: {lost} lost")
+    assert lost

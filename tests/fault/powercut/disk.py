@@ -7,8 +7,10 @@ What is certain is only what a successful sync covered:
   file says nothing about its name, and a sync of one directory nothing about another.
 
 A sync covers what was recorded before it began, from the moment when it had ended. Everything
-since may be there or not, as `Mode` says. A file whose name survived and whose content did not is
-empty, or full of zeros. Memory maps (SQLite's -shm) are not recorded: such content is lost always.
+since may be there or not, as `Mode` says. What a sync failed to write is lost: a later sync of the
+same file, which may succeed, does not bring it back, only writing it again does. A file whose name
+survived and whose content did not is empty, or full of zeros. Memory maps (SQLite's -shm) are not
+recorded: such content is lost always.
 """
 
 from __future__ import annotations
@@ -59,6 +61,10 @@ class File:
         self.changes = self.changes[len(covered) :]
         for change in covered:
             apply(change, self.content)
+
+    def sync_failed(self) -> None:
+        """The kernel has dropped what it could not write, and will not try again."""
+        self.changes = []
 
     def after_cut(self, mode: Mode, chooser: random.Random) -> bytearray:
         if not self.changes or mode is Mode.DROP:
@@ -189,6 +195,10 @@ class Disk:
                 thing = self._things[inode]
                 if self._counts(self._paths[inode], isinstance(thing, Directory)):
                     thing.sync(begun)
+            case Kind.SYNC_FAILED:
+                thing = self._things[inode]
+                assert isinstance(thing, File), "of directories this is not modelled"
+                thing.sync_failed()
             case Kind.SENT:
                 self.accepted += record.accepted
             case Kind.ROOT:

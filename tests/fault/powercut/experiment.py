@@ -40,8 +40,15 @@ class Recorded:
         shutil.rmtree(self.data.parents[1])
 
 
-def record(reaper: Reaper, path: Path, *, messages: int, source: Path | None = None) -> Recorded:
-    """Run a server under load with the shim loaded."""
+def record(
+    reaper: Reaper,
+    path: Path,
+    *,
+    messages: int,
+    source: Path | None = None,
+    failing_syncs: str = "",
+) -> Recorded:
+    """Run a server under load with the shim loaded, which lets syncs fail as it is told."""
     path.mkdir()
     shim = path / "shim.so"
     compiler = debian.program("gcc")
@@ -55,6 +62,7 @@ def record(reaper: Reaper, path: Path, *, messages: int, source: Path | None = N
         "LD_PRELOAD": str(shim),
         "CUT_LOG": str(log),
         "CUT_ROOTS": f"{site.data}:{site.mail}",
+        "CUT_FAIL": failing_syncs,
     }
     site.server.start()
     load = Generator(

@@ -31,6 +31,7 @@ class Kind(IntEnum):
     SYNC_END = 11
     SENT = 12
     ROOT = 13
+    SYNC_FAILED = 14
 
 
 class Record(NamedTuple):

@@ -3,6 +3,9 @@
  *
  *   CUT_LOG    the record, a file that exists
  *   CUT_ROOTS  absolute folders, divided by ':'
+ *   CUT_FAIL   if set: TEXT=N,TEXT=N...; of the syncs that a process asks for, each N-th of a path
+ *              that contains TEXT fails with EIO and syncs nothing, as when a page could not be
+ *              written and the kernel forgets about it
  *
  * Order. Each record is one writev() to a file opened with O_APPEND, which the kernel makes atomic.
  * A change (write, truncate, rename, ...) is recorded after it happened and before the call
@@ -45,7 +48,8 @@ enum kind {
     SYNC_BEGIN,  /* inode; offset = process and thread, to find the other record */
     SYNC_END,
     SENT,        /* octets to a socket */
-    ROOT         /* inode of a root; its path. Written by each process that starts. */
+    ROOT,        /* inode of a root; its path. Written by each process that starts. */
+    SYNC_FAILED  /* inode: what was written before is never going to be on the disk */
 };
 
 struct record {
@@ -57,6 +61,7 @@ struct record {
 #define MOST_BUFFERS 1024
 
 static int log_fd = -1;
+static void read_failures(const char *list);
 static char roots[8][PATH_MAX];
 static int root_count;
 
@@ -104,6 +109,7 @@ __attribute__((constructor)) static void start(void) {
     log_fd = fcntl(fd, F_DUPFD_CLOEXEC, 900);
     close(fd);
     if (log_fd < 0) abort();
+    read_failures(getenv("CUT_FAIL"));
     for (const char *at = list; *at && root_count < 8;) {
         size_t length = strcspn(at, ":");
         memcpy(roots[root_count], at, length);
@@ -329,10 +335,42 @@ int posix_fallocate(int fd, off_t offset, off_t length) {
 
 /* ---- syncs */
 
+#define FAILURES 8
+static struct { char text[64]; unsigned every, seen; } failures[FAILURES];
+static int failure_count;
+
+static void read_failures(const char *list) {
+    while (list && *list && failure_count < FAILURES) {
+        size_t length = strcspn(list, "=");
+        if (!list[length] || length >= sizeof failures[0].text) abort();
+        memcpy(failures[failure_count].text, list, length);
+        failures[failure_count++].every = strtoul(list + length + 1, (char **)&list, 10);
+        list += *list == ',';
+    }
+}
+
+static int is_to_fail(int fd) {
+    char link[64], path[PATH_MAX];
+    if (!failure_count) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length > 0 ? length : 0] = 0;
+    for (int i = 0; i < failure_count; i++)
+        if (failures[i].every && strstr(path, failures[i].text) &&
+            !(__atomic_add_fetch(&failures[i].seen, 1, __ATOMIC_SEQ_CST) % failures[i].every))
+            return 1;
+    return 0;
+}
+
 static int on_sync(int fd, long call) {
     uint64_t inode;
     enum subject subject = subject_of(fd, &inode);
     if (subject != FILE_BELOW && subject != DIR_BELOW) return syscall(call, fd);
+    if (is_to_fail(fd)) {
+        record(SYNC_FAILED, inode, 0, 0, NULL, 0);
+        errno = EIO;
+        return -1;
+    }
     uint64_t who = syscall(SYS_gettid);
     record(SYNC_BEGIN, inode, who, 0, NULL, 0);
     int result = syscall(call, fd);
