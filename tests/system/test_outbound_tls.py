@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +17,12 @@ import pytest
 
 from harness.authority import Authority, Certificate
 from harness.config_dir import Setting
-from harness.dialog import Dialog
+from harness.loop_thread import in_thread
 from harness.mail_sink import free_port
 from harness.processes import Reaper
 from harness.server import RelevoFactory, RelevoServer, run_relevo
 from harness.signed_zones import start_signed_dns
-from harness.waiting import wait_for
+from harness.users_mail import submit, wait_for_line
 from relevo.dns import DnsFailed, Outcome, Resolver, parse_server
 from unit.outbound.peer_server import PeerServer, listening
 
@@ -34,53 +33,17 @@ HOSTS = {name: f"127.0.0.{number}" for number, name in enumerate(
 )}  # fmt: skip
 
 
-class Peers:
-    """A server for each host, in a thread with a loop of its own."""
-
-    def __init__(self, servers: Mapping[str, PeerServer], port: int) -> None:
-        self.servers = servers
-        self._port = port
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._end = asyncio.Event()
-        self._waiting = len(servers)
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as tasks:
-            for name, server in self.servers.items():
-                tasks.create_task(self._serve(server, HOSTS[name]))
-
-    async def _serve(self, server: PeerServer, host: str) -> None:
-        async with listening(server, host, self._port):
-            self._waiting -= 1
-            if not self._waiting:
-                self._ready.set()
-            await self._end.wait()
-
-    def start(self) -> None:
-        self._thread.start()
-        assert self._ready.wait(10)
-
-    def stop(self) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
-
-
 @contextmanager
-def peers(folder: Path, certificates: Mapping[str, Certificate], port: int) -> Iterator[Peers]:
+def peers(
+    folder: Path, certificates: Mapping[str, Certificate], port: int
+) -> Iterator[Mapping[str, PeerServer]]:
+    """A server for each host, by its name."""
     servers = {
         name: PeerServer(certificate.server_context(folder / name))
         for name, certificate in certificates.items()
     }
-    running = Peers(servers, port)
-    running.start()
-    try:
-        yield running
-    finally:
-        running.stop()
+    with in_thread([listening(server, HOSTS[name], port) for name, server in servers.items()]):
+        yield servers
 
 
 class World:
@@ -158,28 +121,6 @@ def sender(
     )
 
 
-def submit(server: RelevoServer, *recipients: str, parameters: str = "") -> None:
-    """Send to each as a user."""
-    with Dialog(server.submission) as client:
-        client.expect(250, "EHLO client.test")
-        client.start_tls()
-        client.expect(250, "EHLO client.test")
-        assert client.log_in("user@d1.test", "secret").code == 235
-        for recipient in recipients:
-            client.expect(250, f"MAIL FROM:<user@d1.test>{parameters}")
-            client.expect(250, f"RCPT TO:<{recipient}>")
-            assert client.message(b"From: user@d1.test\r\n\r\nhello\r\n").code == 250
-
-
-def wait_for_line(server: RelevoServer, *texts: str) -> None:
-    """Until the mail log has a line with all of these texts."""
-    wait_for(
-        lambda: any(all(text in line for text in texts) for line in server.mail_log().splitlines()),
-        timeout_s=60,
-        what=f"{texts} in the mail log",
-    )
-
-
 def test_what_dnssec_says(resolver_at: str, world: World) -> None:
     async def check() -> None:
         resolver = Resolver([parse_server(resolver_at)], signed_name="test.")
@@ -210,9 +151,9 @@ def test_dane_right_wrong_and_unsigned(
             wait_for_line(server, domains[name], "sent")
         for name, why in (("wrong", "TLSA"), ("broken", "TLSA")):
             wait_for_line(server, domains[name], why)
-        assert {name for name, peer in running.servers.items() if peer.bodies} == taken
+        assert {name for name, peer in running.items() if peer.bodies} == taken
         for name in HOSTS:
-            assert not any(line.startswith(b"MAIL") for line in running.servers[name].commands)
+            assert not any(line.startswith(b"MAIL") for line in running[name].commands)
         listing = ("tls-level", "list", "--json", "-C", server.config.path)
         levels = json.loads(run_relevo(reaper, *listing, folder=tmp_path).output())
         known = {each["domain"]: each["outgoing"] for each in levels}
@@ -231,13 +172,13 @@ def test_a_downgrade_is_refused_until_the_level_is_cleared(
         for name in certificates:
             wait_for_line(server, f"first@{name}.test", "sent")
         server.stop()
-        for peer in running.servers.values():
+        for peer in running.values():
             peer.context = None  # no STARTTLS any more
         server.start()
         submit(server, *(f"second@{name}.test" for name in certificates))
         for name in certificates:
             wait_for_line(server, f"second@{name}.test", "earlier connections had")
-            assert len(running.servers[name].bodies) == 1
+            assert len(running[name].bodies) == 1
         server.stop()
         command = ("tls-level", "clear", "valid.test", "unknown.test", "-C", server.config.path)
         assert run_relevo(reaper, *command, folder=tmp_path).wait() == 0
@@ -254,7 +195,7 @@ def test_requiretls_goes_on_verified_tls_or_not_at_all(
     certificates = {name: world.certificates[name] for name in names}
     with peers(tmp_path / "peers", certificates, world.port) as running:
         for name in set(names) - {"authority"}:
-            running.servers[name].tls_extensions += (b"REQUIRETLS",)
+            running[name].tls_extensions += (b"REQUIRETLS",)
         server = sender(start_relevo, world, resolver_at)
         submit(server, "user@valid.test")  # leaves a connection
         wait_for_line(server, "user@valid.test", "sent")
@@ -262,10 +203,10 @@ def test_requiretls_goes_on_verified_tls_or_not_at_all(
         submit(server, *(f"required@{each}" for each in domains), parameters=" REQUIRETLS")
         for name in ("valid", "right"):
             wait_for_line(server, f"required@{name}.test", "sent")
-            mail = [line for line in running.servers[name].tls_commands if b"MAIL" in line]
+            mail = [line for line in running[name].tls_commands if b"MAIL" in line]
             assert b"REQUIRETLS" in mail[-1]
         wait_for_line(server, "required@unknown.test", "REQUIRETLS")
         wait_for_line(server, "required@unsigned.plain", "neither DNSSEC nor MTA-STS")
         wait_for_line(server, "required@authority.test", "does not offer")
         for name in ("unknown", "unsigned", "authority"):
-            assert running.servers[name].bodies == []
+            assert running[name].bodies == []

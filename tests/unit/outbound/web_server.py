@@ -51,9 +51,11 @@ class WebServer:
 
 
 @asynccontextmanager
-async def serving(server: WebServer) -> AsyncIterator[WebServer]:
+async def serving(
+    server: WebServer, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[WebServer]:
     """The server, while it runs on a loopback port."""
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=server.context)
+    listener = await asyncio.start_server(server.serve, host, port, ssl=server.context)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server
