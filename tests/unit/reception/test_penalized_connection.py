@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from relevo.directory import Directory, UnknownNow
 from relevo.reception import Mode, Penalties, PenaltyTable, Services
 from unit.reception.conftest import Place, Running
 
@@ -92,14 +93,17 @@ def test_a_refused_connection_takes_no_place_in_the_count(place: Place, running:
     running(run())
 
 
-def test_temporary_refusals_bring_no_points(place: Place, running: Running) -> None:
-    place.set("limits", recipients=2)
+def test_temporary_refusals_bring_no_points(
+    place: Place, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Directory, "exists_now", lambda *_: UnknownNow("the hook failed"))
 
     async def run() -> None:
-        client = place.connect(services=watched(place, unknown_recipient=4, protocol_error=4))
-        client.say(HELLO)
-        output = client.say("RCPT TO:<user@d1.test>\r\n" * 6)
-        assert output.count("452 4.5.3") == 4
+        services = watched(place, unknown_recipient=4, protocol_error=4)
+        client = place.connect(services=services)
+        output = client.say(HELLO + "RCPT TO:<user@d1.test>\r\n" * 6)
+        assert output.count("451 4.4.3") == 6
+        assert place.connect(services=services).heard().startswith("220 ")
 
     running(run())
 

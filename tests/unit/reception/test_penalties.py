@@ -95,6 +95,13 @@ def test_points_delay_and_refusal_are_bounded_whatever_happens(
         assert 0 <= delay_of(standing.score, RULES) <= RULES.max_delay
 
 
+def test_points_are_bounded_however_long_it_goes_on() -> None:
+    score = 0.0
+    for _ in range(1000):
+        score += points_for(Offence.AUTH, Standing(0.0, score=score), RULES)
+    assert score == 2 * RULES.refuse_from
+
+
 @given(st.floats(0, 300), st.floats(0, 300))
 def test_delays_grow_with_the_points(one: float, other: float) -> None:
     less, more = sorted((one, other))
