@@ -21,6 +21,7 @@ ROOMS = (
     "journal",
     "dns",
     "hooks.contract",
+    "hook",  # what authors of hooks import
     "config",
     "directory",
     "authn",

@@ -75,7 +75,7 @@ def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> 
     return {
         "stage": stage.value,
         "contract": program.form.value,
-        "form": "worker" if program.is_worker else "exec",
+        "form": program.kind,
         "name": program.name,
         "path": program.file.path,
         "version": programs.folder.version(program.file),

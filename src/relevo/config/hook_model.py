@@ -131,9 +131,9 @@ class DeclaredHook:
     )
     form: str = key(
         "How it is called: `exec`, a process a call; `worker`, processes that stay and answer many "
-        "calls, a JSON object a line.",
+        "calls, a JSON object a line; `python`, the same with functions of a Python file.",
         "exec",
-        choices=("exec", "worker"),
+        choices=("exec", "worker", "python"),
     )
     target: str = key("The program; relative to the config directory. Needed.", "")
     arguments: tuple[str, ...] = key("Its arguments.", ())
@@ -151,13 +151,13 @@ class DeclaredHook:
     )
     max_concurrent: int = key("Calls at once, over all workers.", 16, least=1, most=1024)
     processes: int = key(
-        "Processes of the form `worker`; each has its share of `max_concurrent`.",
+        "Processes of the forms `worker` and `python`; each has its share of `max_concurrent`.",
         2,
         least=1,
         most=64,
     )
     recycle_above: int = key(
-        "A process of the form `worker` that uses more memory than this is replaced; 0: never.",
+        "A process of these forms that uses more memory than this is replaced; 0: never.",
         256 * 1024 * 1024,
         unit="bytes",
         least=0,

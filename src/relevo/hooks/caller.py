@@ -123,7 +123,7 @@ class Caller:
         hooks = self.config.hooks
         try:
             report = await self._pools[program.pool].call(
-                (program.file.path, *program.arguments, *arguments),
+                (*program.words, *arguments),
                 environment,
                 inputs,
                 timeout_s=program.timeout_s,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from relevo.hooks.contract import OnError, Stage
 from relevo.hooks.files import NOTHING, HookFile, HookFolder, hook_file
-from relevo.hooks.settings import ALIAS_POOL, FIRST_DECLARED_POOL, POST_DATA_POOL
+from relevo.hooks.settings import ALIAS_POOL, FIRST_DECLARED_POOL, POST_DATA_POOL, PYTHON_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,11 +45,18 @@ class Program:
     on_error: OnError
     arguments: tuple[str, ...] = ()
     run_as: str = ""
-    is_worker: bool = False  # its processes stay, and take many calls
+    kind: str = "exec"  # the form of its declaration
 
     @property
     def name(self) -> str:
         return self.file.name
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is run, with the arguments of the declaration."""
+        if self.kind == "python":
+            return (*PYTHON_WORDS, self.file.path, *self.arguments)
+        return (self.file.path, *self.arguments)
 
 
 class Programs:
@@ -110,5 +117,5 @@ def _from_declaration(pool: int, declared: DeclaredHook) -> Program:
         OnError(declared.on_error),
         declared.arguments,
         declared.run_as,
-        declared.form == "worker",
+        declared.form,
     )

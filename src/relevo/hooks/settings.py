@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -44,6 +45,9 @@ def user_of(settings: PoolSettings) -> str:
     return settings.run_as or (settings.user if os.geteuid() == 0 else "")
 
 
+PYTHON_WORDS = (sys.executable, "-P", "-m", "relevo.hook.runner")
+"""What runs a hook of the form python; its file follows."""
+
 POST_DATA_POOL = 0
 ALIAS_POOL = 1
 FIRST_DECLARED_POOL = 2
@@ -74,7 +78,7 @@ def pool_settings(config: Config) -> tuple[PoolSettings, ...]:
 def _declared_pool(
     number: int, declared: DeclaredHook, usual: Limits, directory: str, user: str
 ) -> PoolSettings:
-    is_worker = declared.form == "worker"
+    is_worker = declared.form != "exec"
     cpu = int(declared.cpu_limit.total_seconds())
     limits = Limits(
         memory=declared.memory_limit or usual.memory,

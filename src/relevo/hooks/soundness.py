@@ -22,10 +22,12 @@ def find_fault(config: Config, program: Program) -> str:
     file = program.file
     if file.problem:
         return file.problem
-    if not os.access(file.path, os.X_OK):
+    if program.kind != "python" and not os.access(file.path, os.X_OK):
         return "it has no run bit (chmod +x)"
     if file.is_writable_by_others and config.hooks.writable_by_others == "refuse":
         return "others may write to it (chmod o-w)"
+    if program.kind == "python":
+        return "" if os.access(file.path, os.R_OK) else "it cannot be read"
     return _fault_of_script(file.path)
 
 

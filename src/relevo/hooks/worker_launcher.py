@@ -21,10 +21,13 @@ import msgspec
 
 from relevo.hooks.descendants import count_descendants, kill_descendants
 from relevo.hooks.launcher import IGNORED_HERE, Launcher, Stop
+from relevo.hooks.settings import PYTHON_WORDS
 from relevo.hooks.wire import NOTICE_AFTER, STARTED, How, Report, decode_request, encode_report
 from relevo.hooks.worker_process import WorkerBroken, WorkerProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relevo.hooks.wire import Request
 
 _GRACE = 2.0  # seconds that a process has to end once its stdin is closed
@@ -189,7 +192,8 @@ class WorkerLauncher(Launcher):
 
     def _process_for(self, request: Request) -> WorkerProcess:
         """The process of this program, started if need be. Raises OSError."""
-        key = (tuple(request.words), request.environment, _signature(request.words[0]))
+        words = request.words
+        key = (tuple(words), request.environment, _signature(words[0]), _file_of(words))
         if self._process is not None and key == self._key:
             return self._process
         if self._process is not None:
@@ -225,9 +229,12 @@ class WorkerLauncher(Launcher):
         if answers is None:
             self._end(process, How.BROKEN, "")
             return
-        for number, verdict in answers:
+        for answer in answers:
             process.read_errors()
-            self._finish(number, Report(How.EXITED, output=verdict, errors=process.take_errors()))
+            report = Report(How.EXITED, output=answer.verdict, errors=process.take_errors())
+            if answer.error:
+                report.how, report.detail = How.BROKEN, f"it failed: {answer.error}"
+            self._finish(answer.number, report)
 
     def _end(self, process: WorkerProcess, how: How, detail: str) -> None:
         """The process is over, or is now; its calls have failed."""
@@ -310,6 +317,16 @@ def _signature(path: bytes) -> Signature:
     """Differs once the program does. Raises OSError."""
     status = os.stat(path)  # noqa: PTH116 - a hot path
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _file_of(words: Sequence[bytes]) -> Signature | None:
+    """The same of the file that a Python interpreter is to run. Raises OSError."""
+    at = len(PYTHON_WORDS)
+    if len(words) <= at or [word.decode("utf-8", "replace") for word in words[1:at]] != list(
+        PYTHON_WORDS[1:]
+    ):
+        return None
+    return _signature(words[at])
 
 
 def _whole(descriptor: int) -> bytes:

@@ -2,8 +2,8 @@
 
 On stdin, for each call: a line with one JSON object (`id`, `size`, `context`), then `size` octets,
 which are the message at post-data. On stdout, for each call: a line with one JSON object, `id` and
-`answer`, in any order of the calls. What it writes to stderr is kept for the next report. Nothing
-here blocks; where the process breaks the rules, that is `WorkerBroken`.
+`answer` or `error`, in any order of the calls. What it writes to stderr is kept for the next
+report. Nothing here blocks; where the process breaks the rules, that is `WorkerBroken`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -40,12 +40,21 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
     id: int
     answer: msgspec.Raw = msgspec.Raw(b"")
+    error: str = ""  # why there is none
 
 
 class _Head(msgspec.Struct):
     id: int
     size: int
     context: msgspec.Raw
+
+
+class Answered(NamedTuple):
+    """What came for a call: a verdict, or why there is none."""
+
+    number: int
+    verdict: bytes
+    error: str
 
 
 _decode = msgspec.json.Decoder(_Line).decode
@@ -134,8 +143,8 @@ class WorkerProcess:
                 continue
             self._waiting.popleft()
 
-    def read(self) -> list[tuple[int, bytes]] | None:
-        """Answers that are there, as call and verdict; None: it has closed its output.
+    def read(self) -> list[Answered] | None:
+        """Answers that are there; None: it has closed its output.
 
         Raises WorkerBroken.
         """
@@ -152,7 +161,7 @@ class WorkerProcess:
             raise WorkerBroken("it wrote a line that is too long and was killed")
         return [found for line in lines if line.strip() and (found := self._answer(bytes(line)))]
 
-    def _answer(self, line: bytes) -> tuple[int, bytes] | None:
+    def _answer(self, line: bytes) -> Answered | None:
         try:
             answer = _decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -168,7 +177,7 @@ class WorkerProcess:
         if len(verdict) > self.max_output:
             raise WorkerBroken("it wrote too much and was killed")
         self.calls.discard(number)
-        return number, verdict
+        return Answered(number, verdict, answer.error)
 
     def give_up(self, number: int) -> None:
         """Nobody waits for this answer any more; it may still come."""

@@ -135,7 +135,8 @@ what starting a process costs. It reads calls from stdin and writes answers to s
   `{{"id": 7, "size": 2048, "context": {{…}}}}`, then `size` octets: at post-data the message with
   LF line ends, else none.
 - stdout: for each call a line with one JSON object, `{{"id": 7, "answer": {{…}}}}`. The answer is
-  the verdict; without one it is accept (no alias).
+  the verdict; without one it is accept (no alias). With `{{"id": 7, "error": "why"}}` the call has
+  failed.
 - stderr: is shown in the log and in `relevo trace`, with the next answer.
 
 `processes` of them share up to `max_concurrent` calls. A process may answer its calls in any order
@@ -149,6 +150,28 @@ and is free to take one after the other. It ends when its stdin does. Where
   replaced without any call failing.
 
 `cpu_limit` of `[hooks]` does not hold for it, since it lives long; one of its own does.
+
+### The form `python`
+
+With `form = "python"` the target is a Python file with a function for each stage that it is
+declared for, named like it with `_` for `-`: `async def post_data(message, context)`,
+`async def rcpt(context)`. Its processes are those of the form `worker`. A function that is no
+coroutine function runs in a thread.
+
+```python
+from relevo.hook import Message, PostDataContext, PostDataVerdict, Reject
+
+async def post_data(message: Message, context: PostDataContext) -> PostDataVerdict | None:
+    if b"lottery" in message.body:
+        raise Reject("No lotteries, please")
+    return PostDataVerdict(tags=["looked-at"])
+```
+
+`relevo.hook` has the contexts and verdicts below as classes, and `Reject` and `TempFail`, which take
+`text`, `code` and `enhanced`. A `Message` has `octets`, `head`, `body`, and as
+`email.message.EmailMessage` `fields` (the header alone) and `parsed`. None is accept. What the file
+prints goes to stderr; any other exception is a failure of that call. Modules beside the file can be
+imported. An edit of the file counts for the next call, one of its modules when the file is touched.
 
 ### The parts of a verdict
 
