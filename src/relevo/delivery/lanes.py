@@ -109,7 +109,9 @@ class Lanes:
             return lane.room(lane.pace()) > 0
         if self.is_full:
             return False
-        return lane is None or lane.room(lane.pace()) > 0
+        if lane is None:
+            return self._pacers[route_kind(route)].pace(route).room > 0
+        return lane.room(lane.pace()) > 0
 
     @property
     def is_full(self) -> bool:

@@ -103,8 +103,10 @@ class Scheduler:
         lane = self.lanes.known(route)
         if lane is not None:
             lane.has_more = True
-        else:
+        elif self.lanes.is_full:
             self._is_full = True
+        else:
+            self.lanes.of(route).has_more = True
 
     def take(self, units: Iterable[Unit], waiting: Sequence[str] = ()) -> None:
         """Deliver units just accepted and leased; `waiting`: routes of those that were not."""
