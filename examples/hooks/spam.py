@@ -1,9 +1,6 @@
 """Contract v2, form python: marks what looks like spam, and refuses what certainly is.
 
-[[hook]]
-stage = "post-data"
-form = "python"
-target = "hooks/spam.py"
+In relevo.toml: [[hook]] with stage = "post-data", form = "python", target = "hooks/spam.py".
 """
 
 from relevo.hook import HeaderField, Message, PostDataContext, PostDataVerdict, Reject

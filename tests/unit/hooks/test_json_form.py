@@ -227,5 +227,4 @@ def test_hello_name_that_is_not_utf_8_stands_beside_in_base64() -> None:
 def test_schemas_name_the_types_of_every_stage() -> None:
     assert set(TYPES) == set(Stage)
     named = {each.__name__ for pair in TYPES.values() for each in pair}
-    parts = {"HeaderField", "Client", "Tls", "Recipient", "TriedRecipient"}
-    assert named | parts == set(schemas())
+    assert named | {"HeaderField", "Client", "Tls", "Recipient", "TriedRecipient"} <= set(schemas())

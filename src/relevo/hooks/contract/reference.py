@@ -167,8 +167,8 @@ async def post_data(message: Message, context: PostDataContext) -> PostDataVerdi
     return PostDataVerdict(tags=["looked-at"])
 ```
 
-`relevo.hook` has the contexts and verdicts below as classes, and `Reject` and `TempFail`, which take
-`text`, `code` and `enhanced`. A `Message` has `octets`, `head`, `body`, and as
+`relevo.hook` has the contexts and verdicts below as classes, and `Reject` and `TempFail`, which
+take `text`, `code` and `enhanced`. A `Message` has `octets`, `head`, `body`, and as
 `email.message.EmailMessage` `fields` (the header alone) and `parsed`. None is accept. What the file
 prints goes to stderr; any other exception is a failure of that call. Modules beside the file can be
 imported. An edit of the file counts for the next call, one of its modules when the file is touched.
