@@ -14,6 +14,7 @@ from relevo.hooks.contract import (
     Accept,
     Client,
     Discard,
+    DkimSignature,
     PostDataContext,
     Recipient,
     Refuse,
@@ -101,7 +102,7 @@ def _context(
     directory: Directory,
     size: int,
 ) -> PostDataContext:
-    reverse_path = transaction.reverse_path
+    reverse_path, findings = transaction.reverse_path, transaction.findings
     tls = Tls(arrival.tls_version, arrival.tls_cipher) if arrival.tls_version else None
     return PostDataContext(
         message_id=arrival.message_id,
@@ -114,6 +115,11 @@ def _context(
             _recipient(expanded.target, expanded.original.plain) for expanded in expansion
         ),
         spf_result=transaction.spf.outcome.value if transaction.spf else "none",
+        signatures=tuple(
+            DkimSignature(result.outcome.value, result.domain, result.selector)
+            for result in (findings.dkim if findings and findings.dkim else ())
+        ),
+        arc_result=findings.arc.outcome.value if findings else "none",
         is_from_local_domain=reverse_path.is_null or directory.is_local(reverse_path.domain),
         is_smtputf8=transaction.parameters.smtputf8,
         tags=transaction.hook_tags,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from harness.key_records import KeyRecords
+from relevo.hooks.contract import Accept, DkimSignature, PostDataContext
+from relevo.hooks.post_data import HookMessage, PostDataHooks, PostDataOutcome
 from relevo.mailauth.arc import ArcResult, validate_message
 from relevo.mailauth.dkim import SigningKey, sign_message, verify_message
 from relevo.mailauth.dkim.private_key import KeyKind, key_record, make_private_key, private_key_pem
@@ -239,3 +242,36 @@ async def chain_of(place: Place, stored: bytes) -> ArcResult:
 
 def keys_of(place: Place) -> KeyRecords:
     return KeyRecords({name: text.encode() for name, text in place.names.records.items()})
+
+
+class Asking:
+    """A post-data hook that accepts and keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[PostDataContext] = []
+
+    def find(self) -> list[object]:
+        return [self]
+
+    async def ask(
+        self, _programs: object, context: PostDataContext, message: HookMessage, **_: object
+    ) -> PostDataOutcome:
+        self.told.append(context)
+        return PostDataOutcome(Accept(), message.start, ())
+
+
+def test_hooks_are_told_of_signatures(keyed: Place, running: Running) -> None:
+    async def run() -> None:
+        services = keyed.services()
+        hooks = Asking()
+        services.post_data = cast("PostDataHooks", hooks)
+        client = keyed.connect(services=services)
+        client.say("EHLO cli\r\n")
+        await sent(client, signed(MESSAGE))
+        await sent(client, MESSAGE)
+        assert [context.signatures for context in hooks.told] == [
+            (DkimSignature("pass", "far.test", "one"),), ()
+        ]  # fmt: skip
+        assert {context.arc_result for context in hooks.told} == {"none"}
+
+    running(run())

@@ -7,6 +7,7 @@ runs anything.
 from relevo.hooks.contract.contexts import (
     AliasContext,
     Client,
+    DkimSignature,
     PostDataContext,
     Recipient,
     StageContext,
@@ -31,6 +32,7 @@ __all__ = [
     "Changes",
     "Client",
     "Discard",
+    "DkimSignature",
     "InvalidVerdict",
     "OnError",
     "PostDataContext",

@@ -51,6 +51,15 @@ class Recipient:
     original: str  # the forward-path it came from, as accepted
 
 
+@dataclass(frozen=True, slots=True)
+class DkimSignature:
+    """A signature of the message. `result`: pass, fail, policy, temperror, permerror (RFC 8601)."""
+
+    result: str
+    domain: str  # "" where the signature does not tell
+    selector: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectContext:
     """A client that was not greeted yet. `listener`: SMTP, submission or submission+TLS."""
@@ -144,6 +153,8 @@ class PostDataContext:
     forward_paths: tuple[str, ...]
     recipients: tuple[Recipient, ...] = ()
     spf_result: str = "none"
+    signatures: tuple[DkimSignature, ...] = ()  # of mail from outside, from the top
+    arc_result: str = "none"
     is_from_local_domain: bool = False
     is_smtputf8: bool = False
     tags: tuple[str, ...] = ()

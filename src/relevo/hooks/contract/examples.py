@@ -79,6 +79,7 @@ EXAMPLES: dict[Stage, tuple[Any, Any]] = {
             forward_paths=("info@example.org",),
             recipients=(contexts.Recipient("joe@example.org", "mail", "info@example.org"),),
             spf_result="pass",
+            signatures=(contexts.DkimSignature("pass", "example.net", "s1"),),
             size=2048,
             tags=("list",),
         ),
