@@ -94,18 +94,18 @@ def test_a_clock_set_while_the_server_runs_changes_no_age_and_no_retry(scene: Sc
         assert not [one.id for one in reader.messages() if one.envelope.is_dsn]
 
 
-@pytest.mark.parametrize("moved", [YEARS, -HOUR, -YEARS], ids=["forward", "back", "far-back"])
-def test_a_clock_set_between_two_runs_costs_no_message(scene: Scene, moved: float) -> None:
+def test_a_clock_set_between_two_runs_costs_no_message(scene: Scene) -> None:
     send(scene)
     wait_for_retries(scene, SENT)
-    assert scene.site.server.stop(30) == 0
-    scene.board.set_clock(moved)
-    scene.start()
-    wait_for_retries(scene, SENT, attempts=2)
-    found, now = waits(scene), time.time() + moved
-    assert len(found) == SENT, found
-    for created, due, _ in found:
-        assert created <= now + 5
-        assert due <= now + LONGEST_WAIT_S
-    with open_reader(scene.site.data) as reader:
-        assert not [one.id for one in reader.messages() if one.envelope.is_dsn]
+    for attempts, moved in ((2, -HOUR), (3, YEARS), (4, -YEARS)):
+        assert scene.site.server.stop(30) == 0
+        scene.board.set_clock(moved)
+        scene.start()
+        wait_for_retries(scene, SENT, attempts=attempts)
+        found, now = waits(scene), time.time() + moved
+        assert len(found) == SENT, (moved, found)
+        for created, due, _ in found:
+            assert created <= now + 5, moved
+            assert due <= now + LONGEST_WAIT_S, moved
+        with open_reader(scene.site.data) as reader:
+            assert not [one.id for one in reader.messages() if one.envelope.is_dsn], moved

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fault import form
 from fault.injected.board import Fault, Operation
 from fault.injected.scene import Scene
 from fault.load.messages import Kind, Message
@@ -46,22 +47,26 @@ def fault(
     return Fault(operations=operations, path=path, error=error, times=times, is_short=is_short)
 
 
+SHORT_FAULTS = [
+    pytest.param(fault(WRITE, "/data/", errno.ENOSPC), id="all-full"),
+    pytest.param(fault(WRITE | OPEN, "/data/", errno.EROFS), id="all-read-only"),
+    pytest.param(fault(SYNC, WAL, errno.EIO), id="log-sync-fails"),
+    pytest.param(fault(SYNC, SEGMENTS, errno.EIO), id="segment-sync-fails"),
+    pytest.param(fault(SYNC, OWN_FILES, errno.EIO), id="own-file-sync-fails"),
+    pytest.param(fault(OPEN, SPOOL, errno.EMFILE), id="no-descriptor-for-the-spool"),
+]
+LONG_FAULTS = [
+    pytest.param(fault(WRITE, WAL, errno.ENOSPC), id="log-full"),
+    pytest.param(fault(WRITE, SEGMENTS, errno.ENOSPC), id="segments-full"),
+    pytest.param(fault(WRITE, OWN_FILES, errno.ENOSPC), id="own-files-full"),
+    pytest.param(fault(WRITE, WAL, errno.EIO), id="log-write-fails"),
+    pytest.param(fault(SYNC, SPOOL, errno.EIO), id="spool-sync-fails"),
+    pytest.param(fault(OPEN, "/data/", errno.EMFILE), id="no-descriptor-at-all"),
+]
+
+
 @pytest.mark.parametrize(
-    "injected",
-    [
-        pytest.param(fault(WRITE, WAL, errno.ENOSPC), id="log-full"),
-        pytest.param(fault(WRITE, SEGMENTS, errno.ENOSPC), id="segments-full"),
-        pytest.param(fault(WRITE, OWN_FILES, errno.ENOSPC), id="own-files-full"),
-        pytest.param(fault(WRITE, "/data/", errno.ENOSPC), id="all-full"),
-        pytest.param(fault(WRITE | OPEN, "/data/", errno.EROFS), id="all-read-only"),
-        pytest.param(fault(WRITE, WAL, errno.EIO), id="log-write-fails"),
-        pytest.param(fault(SYNC, WAL, errno.EIO), id="log-sync-fails"),
-        pytest.param(fault(SYNC, SEGMENTS, errno.EIO), id="segment-sync-fails"),
-        pytest.param(fault(SYNC, OWN_FILES, errno.EIO), id="own-file-sync-fails"),
-        pytest.param(fault(SYNC, SPOOL, errno.EIO), id="spool-sync-fails"),
-        pytest.param(fault(OPEN, SPOOL, errno.EMFILE), id="no-descriptor-for-the-spool"),
-        pytest.param(fault(OPEN, "/data/", errno.EMFILE), id="no-descriptor-at-all"),
-    ],
+    "injected", [*SHORT_FAULTS, *(LONG_FAULTS if form.FORM is form.FULL else ())]
 )
 def test_a_fault_refuses_mail_for_now_and_passes(scene: Scene, injected: Fault) -> None:
     with scene.load() as load:
