@@ -55,6 +55,14 @@ class Certificate:
         key.chmod(0o600)
         return chain
 
+    def sign(self, *names: str) -> Certificate:
+        """One signed by this one, which need not be an authority's."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
+        issuer = self.certificate.subject
+        signed = _sign(subject, key.public_key(), issuer, self.key, names=names)
+        return Certificate(signed, key, (self.certificate, *self.chain))
+
     def server_context(self, folder: Path) -> ssl.SSLContext:
         """For a server that has it; files are written to `folder`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

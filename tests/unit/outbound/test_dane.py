@@ -86,12 +86,14 @@ def test_an_authority_that_did_not_sign_proves_nothing() -> None:
 
 
 def test_a_servers_certificate_is_no_authority() -> None:
-    forged = Authority("mx.b.test")  # its name is that of a certificate without the right to sign
-    leaf = forged.issue(NAME)
-    no_authority = ROOT.issue("mx.b.test")
+    server = ROOT.issue("other.test")
+    forged = server.sign(NAME)
     named = [record(2, 0, 1, ROOT.as_certificate)]
-    chain = (leaf.der, no_authority.der, ROOT.as_certificate.der)
+    chain = (*forged.chain_der, ROOT.as_certificate.der)
+    assert check_chain(server.chain_der + chain[2:], named, ("other.test",)) == ""
     assert check_chain(chain, named, NAMES) != ""
+    whole = [record(2, 0, 0, server)]
+    assert check_chain(forged.chain_der[:1], whole, NAMES) != ""
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def test_a_level_rises_and_never_falls(database: Database) -> None:
             (PLAIN, PLAIN),
             (INSECURE, INSECURE),
             (SECURE, SECURE),
+            (INSECURE, SECURE),
             (PLAIN, SECURE),
         ):
             await worker.learned("a.test", level)
