@@ -35,7 +35,7 @@ FULL = Form(
     field=10 * MIB,
     fields=100_000,
     connections=10_000,
-    logins=1000,
+    logins=300,
     has_slow_message=True,
 )
 IS_FULL = os.environ.get("RELEVO_HOSTILE") == "full"
