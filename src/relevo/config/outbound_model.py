@@ -37,7 +37,8 @@ class Outbound:
         (),
     )
     smarthost_credentials: str = key(
-        "A file for logging in there: the user in its first line, the password in its second. "
+        "A file for logging in there: the user in its first line, the password in its second; "
+        "an access token with `oauthbearer` in a third line. "
         "Empty: no login.",
         "",
     )

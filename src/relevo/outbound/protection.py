@@ -23,10 +23,11 @@ from relevo.outbound.tls_report_text import Reporter
 from relevo.outbound.tls_reports import DAY_S, ReportFiles, TlsReports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from relevo.config import Config
     from relevo.dns import DnsLookups, SecureLookups
+    from relevo.mailauth.dkim.private_key import SigningKey
     from relevo.queue.store import MessageId, Store
 
     class Lookups(DnsLookups, SecureLookups, Protocol):
@@ -46,7 +47,8 @@ MAX_DELAY_S: Final = (
 class ProtectionSurroundings:
     """What a worker has for it. `lookups` gives the resolver in use.
 
-    `is_reporter`: this worker sends the reports of all.
+    `is_reporter`: this worker sends the reports of all. `keys_of` gives the keys of a domain of
+    ours, which sign them.
     """
 
     lookups: Callable[[], Lookups]
@@ -55,6 +57,7 @@ class ProtectionSurroundings:
     new_id: Callable[[float], MessageId]
     name: str
     is_reporter: bool
+    keys_of: Callable[[str], Sequence[SigningKey]]
 
 
 class Protection:
@@ -110,7 +113,7 @@ class Protection:
         delay = random.Random(f"{self._config.hostname}{int(now // DAY_S)}").uniform(0, MAX_DELAY_S)
         if not self._config.outbound_tls.reports or now % DAY_S < delay:
             return
-        around = self._around
+        around, reporter = self._around, self._reporter()
         means = ReportMeans(
             files=self._files,
             lookups=around.lookups,
@@ -118,8 +121,9 @@ class Protection:
             store=around.store,
             new_id=around.new_id,
             route=lambda domain: f"mx:{domain}",
+            keys=around.keys_of(reporter.domain) if self._config.dkim.sign else (),
         )
-        sent = await send_reports(means, self._reporter(), now)
+        sent = await send_reports(means, reporter, now)
         if sent:
             _log.info("%d TLS reports sent", sent)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from relevo.dns import DnsFailed
 from relevo.journal import Accepted
+from relevo.mailauth.dkim.signing import sign_message
 from relevo.outbound.https_request import Request, RequestFailed, send_request
 from relevo.outbound.mta_sts_lookup import FetchSettings, find_addresses
 from relevo.outbound.tls_report_text import (
@@ -38,9 +39,10 @@ from relevo.queue.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from relevo.dns import DnsLookups
+    from relevo.mailauth.dkim.private_key import SigningKey
     from relevo.queue.store import MessageId, Store
 
 _log = logging.getLogger(__name__)
@@ -51,7 +53,10 @@ _CONTENT_TYPE: Final = "application/tlsrpt+gzip"
 
 @dataclass(frozen=True, slots=True)
 class ReportMeans:
-    """What sending needs. `route` gives the route of mail to a domain."""
+    """What sending needs. `route` gives the route of mail to a domain.
+
+    `keys` sign the mail (§5.3 demands it of reports that shall count).
+    """
 
     files: ReportFiles
     lookups: Callable[[], DnsLookups]
@@ -59,6 +64,7 @@ class ReportMeans:
     store: Store
     new_id: Callable[[float], MessageId]
     route: Callable[[str], str]
+    keys: Sequence[SigningKey] = ()
 
 
 async def send_reports(means: ReportMeans, reporter: Reporter, now: float) -> int:
@@ -123,6 +129,8 @@ async def _mail(
     """Raises StoreFailed."""
     made = datetime.fromtimestamp(now, UTC)
     text = report_mail(number, domain, address.address, packed, reporter, now=made)
+    if means.keys:
+        text = await asyncio.to_thread(sign_message, text, means.keys, now=now) + text
     content = MemoryContent(text)
     recipient = QueuedRecipient(TargetKind.MAIL, address.address, address.address)
     identity = means.new_id(now)

@@ -22,7 +22,7 @@ from relevo.config.convert import BadValue
 from relevo.config.outbound_rules import parse_server
 from relevo.delivery.route_rules import route_name, route_table, smarthost_route
 from relevo.delivery.routing import LMTP, MX, SMARTHOST, VIA
-from relevo.outbound.credentials import Credentials
+from relevo.outbound.credentials import Credentials, Mechanism
 from relevo.outbound.host_tls import ANY_TLS, HostTls, Need
 
 if TYPE_CHECKING:
@@ -147,7 +147,10 @@ def demand(word: str) -> HostTls:
 
 
 def read_credentials(path: str) -> Credentials:
-    """The user and the secret in a file, a line each. Blocks. Raises WayUnusable."""
+    """The user and the secret in a file, a line each. Blocks. Raises WayUnusable.
+
+    A third line `oauthbearer` says that the secret is an access token (RFC 7628).
+    """
     try:
         with Path(path).open("rb") as file:
             is_exposed = Path(path).stat().st_mode & 0o007
@@ -161,6 +164,8 @@ def read_credentials(path: str) -> Credentials:
     if len(lines) < 2 or not lines[0] or not lines[1]:
         _log.error("%s must have the user in its first line, the password in its second", path)
         raise WayUnusable("the credentials for the next hop are incomplete")
+    if len(lines) > 2 and lines[2].strip().lower() == "oauthbearer":
+        return Credentials(lines[0], lines[1], (Mechanism.OAUTHBEARER,))
     return Credentials(lines[0], lines[1])
 
 

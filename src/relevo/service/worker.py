@@ -238,6 +238,7 @@ class Worker:
                 new_id=new_id,
                 name=str(self._setup.row),
                 is_reporter=self._setup.row == 0,
+                keys_of=self._keys.of,
             ),
         )
 

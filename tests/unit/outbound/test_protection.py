@@ -51,6 +51,7 @@ def made(config: Config, dns: FakeDns | None = None, *, is_reporter: bool = True
         new_id=new_id,
         name="0",
         is_reporter=is_reporter,
+        keys_of=lambda _: (),
     )
     return Protection(config, around)
 

@@ -15,6 +15,7 @@ import pytest
 from harness.authority import Authority
 from relevo.delivery.link_values import PLAIN, TlsFacts
 from relevo.dns import TlsaRecord
+from relevo.mailauth.dkim.private_key import KeyKind, SigningKey, make_private_key
 from relevo.outbound import tls_reports
 from relevo.outbound.mta_sts import Mode, StsPolicy
 from relevo.outbound.mta_sts_files import KeptPolicy
@@ -233,8 +234,9 @@ def test_reports_of_past_days_are_sent_once(
                 }
             )
             fetching = FetchSettings(lambda: contexts.verifying, lambda _: True)
+            key = SigningKey("a.test", "s", make_private_key(KeyKind.ED25519))
             means = ReportMeans(
-                files, lambda: dns, fetching, store, new_id, lambda domain: f"mx:{domain}"
+                files, lambda: dns, fetching, store, new_id, lambda domain: f"mx:{domain}", (key,)
             )
             today = await send_reports(means, REPORTER, NOW)
             tomorrow = await send_reports(means, REPORTER, NOW + DAY_S)
@@ -245,6 +247,9 @@ def test_reports_of_past_days_are_sent_once(
     ((row),) = store.rows.values()
     assert (row.unit.route, row.unit.envelope.reverse_path) == ("mx:d.test", "")
     assert row.unit.recipients[0].target == "r@D.test"
+    signature = row.unit.content.first(80)
+    assert signature.startswith(b"DKIM-Signature: v=1; ")
+    assert b" d=a.test;" in signature
     (request,) = web.requests
     assert request.startswith(b"POST /x HTTP/1.1\r\n")
     assert b"Content-Type: application/tlsrpt+gzip\r\n" in request
