@@ -9,11 +9,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from harness.dialog import ConnectionEnded, Dialog, Reply
 from harness.maildir import Mailbox
@@ -282,59 +279,6 @@ def test_reload_changes_limits_and_declared_hooks(start_relevo: RelevoFactory) -
     send(server)
     messages = delivered(server, "user@d1.test", 2)
     assert any(b"X-Files: 99" in message for message in messages)
-
-
-@pytest.mark.alone
-def test_slow_alias_hook_costs_known_users_nothing(start_relevo: RelevoFactory) -> None:
-    """A dictionary attack at RCPT on a hook that takes half a second, and mail for a known user."""
-    server = start_relevo(settings={"limits.rejected_recipients": 1000, "hooks.cache_ttl": "60s"})
-    count = server.config.path / "count"
-    hook(server, "alias-resolve", f"echo x >> {count}\nsleep 0.5")
-    send(server)  # the answer about the user is kept from here on
-    usual = latencies(server)
-    with attack(server, sessions=20):
-        wait_for(lambda: count.exists() and count.stat().st_size > 40, what="the attack")
-        meanwhile = latencies(server)
-    assert percentile(meanwhile) <= max(2 * percentile(usual), 0.1)
-
-
-def latencies(server: RelevoServer, count: int = 40) -> list[float]:
-    seconds = []
-    for _ in range(count):
-        start = time.perf_counter()
-        assert send(server).code == 250
-        seconds.append(time.perf_counter() - start)
-    return seconds
-
-
-def percentile(seconds: list[float]) -> float:
-    ordered = sorted(seconds)
-    return ordered[int(len(ordered) * 0.95)]
-
-
-@contextmanager
-def attack(server: RelevoServer, sessions: int) -> Iterator[None]:
-    end = threading.Event()
-
-    def run(number: int) -> None:
-        with Dialog(server.smtp, timeout_s=30) as dialog:
-            dialog.command("EHLO attacker.test")
-            dialog.command("MAIL FROM:<a@r.test>")
-            name = 0
-            while not end.is_set():
-                name += 1
-                code = dialog.command(f"RCPT TO:<n{number}.{name}@d1.test>").code
-                assert code == 550, code
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(sessions)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        for thread in threads:
-            thread.join(30)
 
 
 def test_dictionary_attack_is_no_fork_storm(start_relevo: RelevoFactory) -> None:

@@ -54,6 +54,20 @@ def count_descendants(root: int, limit: int) -> int:
     return count
 
 
+def count_threads_of(user: int) -> int:
+    """All processes and threads of a user, as RLIMIT_NPROC counts them."""
+    count = 0
+    with os.scandir(_PROC) as entries:
+        for entry in entries:
+            if not entry.name.isdigit():
+                continue
+            with suppress(OSError):  # it has ended meanwhile
+                if entry.stat().st_uid == user:
+                    stat = Path(entry.path, "stat").read_bytes()
+                    count += int(stat.rpartition(b")")[2].split()[17])
+    return count
+
+
 def descendants(root: int) -> dict[int, int]:
     """Process to parent for what is below `root`."""
     found: dict[int, int] = {}

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from relevo.hooks.descendants import count_descendants, kill_descendants
+from relevo.hooks.descendants import count_descendants, count_threads_of, kill_descendants
 from relevo.hooks.input_file import memory_file
 from relevo.hooks.places import Place
 from relevo.hooks.rights import be_patient, be_urgent, become
@@ -66,9 +66,13 @@ _PROMPT = 0.01  # seconds in which most hooks are done
 _IDLE = 30.0  # seconds after which a launcher that was needed once is not needed any more
 _LOOK_EVERY = 0.1  # seconds between looks at how many processes a hook has, at first less
 _NICE = 5  # of hooks: where there is not enough for all, the server goes first
+_LAST = 19  # the nice value of a hook that may be about to have thousands of processes
+_MANY = 32  # processes, from which it may
 _FEW = 8  # processes; a hook that has no more is not about to have thousands
 _CHATTY = 8 * 1024  # octets between two looks, of which a pipe holds 64 KiB
 _ALL_PROCESSES = 4096  # and threads, of the user and not of the hook: the last barrier
+_PROCESSES_EACH = 4  # of the user's other hooks, which may start them at the same time
+_COUNTED_FOR = 10.0  # seconds for which it is known how many the user has
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
 _END_OF_CHILD = (signal.SIGCHLD,)
 IGNORED_HERE = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ)
@@ -89,6 +93,7 @@ class Launcher:
         self._is_waiting = False
         self._is_stopping = False
         self._pid = 0
+        self._counted_until = 0.0
         self._problem = ""  # why it can run nothing
 
     def run(self) -> None:
@@ -212,7 +217,7 @@ class Launcher:
             return refusal
         try:
             inputs = self._inputs(request, files)
-            call = _Call(request, inputs, self._settings.limits.cpu, self._place)
+            call = self._start(request, inputs)
         except (OSError, ValueError) as error:
             detail = getattr(error, "strerror", None) or str(error)
             return Report(How.NOT_STARTED, detail=detail, seconds=time.monotonic() - start)
@@ -228,6 +233,30 @@ class Launcher:
         if self._problem:
             return Report(How.NOT_STARTED, detail=self._problem)
         return None
+
+    def _start(self, request: Request, inputs: list[int]) -> _Call:
+        self._limit_processes(request.max_processes)
+        try:
+            return _Call(request, inputs, self._settings.limits.cpu, self._place)
+        except BlockingIOError:  # another hook has used up what all may have together
+            self._counted_until = 0.0
+            self._limit_processes(request.max_processes)
+            return _Call(request, inputs, self._settings.limits.cpu, self._place)
+
+    def _limit_processes(self, most: int) -> None:
+        """How many processes the user may have before the hook's own forks fail.
+
+        The system counts them by user, not by hook, so this is more than the hook may have: it
+        keeps forks without end from becoming thousands before they are seen. Not for root.
+        """
+        now = time.monotonic()
+        if now < self._counted_until or os.getuid() == 0:
+            return
+        self._counted_until = now + _COUNTED_FOR
+        limit = count_threads_of(os.getuid()) + most + _PROCESSES_EACH * self._settings.slots
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
 
     def _inputs(self, request: Request, files: list[int]) -> list[int]:
         passed = files[:0:-1]
@@ -347,7 +376,12 @@ class _Call:
                 with suppress(OSError):
                     os.write(answer, STARTED)
             if now >= look_at:
-                count = count_descendants(root, request.max_processes)
+                count = count_descendants(root, _MANY)
+                if count > _MANY:  # without rights we are not ahead of them, so they go behind
+                    with suppress(OSError):
+                        os.setpriority(os.PRIO_PGRP, self.pid, _LAST)
+                if count > min(_MANY, request.max_processes):
+                    count = count_descendants(root, request.max_processes)
                 if count > request.max_processes:
                     return How.TOO_MANY_PROCESSES, f"over {request.max_processes}"
                 look_at = now + min(_LOOK_EVERY, (now - start) * (5 if count <= _FEW else 1))

@@ -8,10 +8,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.dialog import ConnectionEnded, Dialog, Reply
+from harness.latency import Latency
 from harness.processes import children
 from harness.server import RelevoServer
 from harness.waiting import wait_for
@@ -19,26 +19,10 @@ from harness.waiting import wait_for
 TOKEN_NAME = "HOSTILE_TOKEN"
 HOSTILE = "evil@r.test"
 BELIEVED_S = 0.03  # the server believes for 20 ms that there is no hook
-NORMAL_MS = 50.0
 ROUNDS = 100  # on one connection: the server ends one that never sends a message
 MEASURED_S = 1.0  # a p99 needs samples
 MEMORY_SLACK = 64 * 1024 * 1024
 GONE_WITHIN_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Round trips of the other clients, milliseconds."""
-
-    p50: float
-    p99: float
-    count: int
-
-    @classmethod
-    def of(cls, seconds: list[float]) -> Latency:
-        ordered = sorted(seconds)
-        at = min(len(ordered) - 1, int(len(ordered) * 0.99))
-        return cls(ordered[len(ordered) // 2] * 1e3, ordered[at] * 1e3, len(ordered))
 
 
 class HookSite:

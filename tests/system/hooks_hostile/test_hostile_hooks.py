@@ -1,28 +1,48 @@
 """Hooks that misbehave cost their own message at most a 451, and nobody else anything.
 
 For each: the reply, the line in the log, the latency of other sessions, no process left, and
-bounded memory.
+bounded memory. Latency is measured up to three times, because other programs of the machine
+disturb as well; all the rest must hold each time.
 """
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
+import sys
+import sysconfig
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+import relevo
+from harness.config_dir import STANDARD_DOMAINS, Setting, relevo_config
+from harness.latency import Latency
 from harness.processes import reaping
-from harness.server import RelevoFactory
+from harness.server import RelevoFactory, RelevoServer
 from harness.waiting import wait_for
-from system.hooks_hostile.site import MEMORY_SLACK, NORMAL_MS, HookSite, Latency
+from system.hooks_hostile.site import MEMORY_SLACK, HookSite
 
+pytestmark = pytest.mark.alone
+
+TRIES = 3
 DEADLINE_S = 1.5
 SLACK_S = 1.5  # of a busy machine
 BOMB = "int fork(void); int main(void) { for (;;) fork(); }\n"
+SETTINGS: dict[str, Setting] = {
+    "hooks.post_data_timeout": f"{DEADLINE_S}s",
+    "hooks.breaker_failures": 0,
+    "smtp.max_message_size": "64MiB",
+    "delivery.local": "discard",
+}
+UNPRIVILEGED = "nobody"
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +50,64 @@ def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HookSite]:
     with reaping(request) as reaper:
-        server = RelevoFactory(reaper, tmp_path_factory.mktemp("hostile"))(
-            settings={
-                "hooks.post_data_timeout": f"{DEADLINE_S}s",
-                "hooks.breaker_failures": 0,
-                "smtp.max_message_size": "64MiB",
-                "delivery.local": "discard",
-            }
-        )
-        yield HookSite(server)
+        factory = RelevoFactory(reaper, tmp_path_factory.mktemp("hostile"))
+        yield HookSite(factory(settings=SETTINGS))
+
+
+@pytest.fixture(scope="module")
+def running_without_rights(request: pytest.FixtureRequest) -> Iterator[HookSite]:
+    """A server that was never root. Where the tests are not root, the other one is not either.
+
+    Its folder is none of pytest's, which are closed to other users again and again.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("the server of the other tests has no rights")
+    user = pwd.getpwnam(UNPRIVILEGED)
+    packages = [str(Path(relevo.__file__).parents[1]), sysconfig.get_path("purelib")]
+    env = {"PYTHONPATH": os.pathsep.join(packages)}
+    python = python_of(user, env)
+    drop = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    with TemporaryDirectory(prefix="relevo-hostile-") as name, reaping(request) as reaper:
+        folder = Path(name)
+        config = relevo_config(folder / "relevo", domains=STANDARD_DOMAINS, settings=SETTINGS)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        yield HookSite(RelevoServer(reaper, config, env=env).start(wrapper=[*drop, python]))
+
+
+def python_of(user: pwd.struct_passwd, env: Mapping[str, str]) -> str:
+    """A Python that this user may run; that of the tests may stand in a folder of root's."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        with suppress(OSError):
+            test = subprocess.run(
+                [python, "-c", "import relevo.cli.serve"],
+                user=user.pw_uid, group=user.pw_gid, extra_groups=[],
+                env=env, cwd="/", capture_output=True, check=False, timeout=60,
+            )  # fmt: skip
+            if test.returncode == 0:
+                return python
+    pytest.skip(f"{user.pw_name} may run no Python that has what the server needs")
 
 
 @pytest.fixture
 def site(running: HookSite) -> Iterator[HookSite]:
-    running.clear()
-    running.write("exit 0")
-    assert running.send().code == 250  # the launchers are there
-    yield running
-    running.clear()
+    with ready(running):
+        yield running
+
+
+@pytest.fixture
+def site_without_rights(running_without_rights: HookSite) -> Iterator[HookSite]:
+    with ready(running_without_rights):
+        yield running_without_rights
+
+
+@contextmanager
+def ready(site: HookSite) -> Iterator[None]:
+    site.clear()
+    site.write("exit 0")
+    assert site.send().code == 250  # the launchers are there
+    yield
+    site.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +146,45 @@ HOOKS = {
 
 
 @pytest.fixture(scope="module")
-def bomb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bomb")
-    (folder / "bomb.c").write_text(BOMB)
-    subprocess.run(["cc", "-o", folder / "bomb", folder / "bomb.c"], check=True, timeout=60)
-    return folder / "bomb"
+def bomb() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="relevo-bomb-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "bomb.c").write_text(BOMB)
+        subprocess.run(["cc", "-o", folder / "bomb", folder / "bomb.c"], check=True, timeout=60)
+        yield folder / "bomb"
 
 
-@pytest.mark.parametrize("hostile", HOOKS.values(), ids=HOOKS.keys())
-def test_hostile_hook(site: HookSite, bomb: Path, hostile: Hostile) -> None:
+@pytest.mark.parametrize("name", HOOKS)
+def test_hostile_hook(site: HookSite, bomb: Path, name: str) -> None:
+    assert_undisturbed(lambda: met(site, bomb, HOOKS[name]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ignores-term-and-hangs",
+        "leaves-a-daemon-with-its-stdout",
+        "leaves-setsid-daemons",
+        "kills-its-parent",
+        "forks-without-end-in-shell",
+        "forks-without-end",
+    ],
+)
+def test_hostile_hook_of_a_server_without_rights(
+    site_without_rights: HookSite, bomb: Path, name: str
+) -> None:
+    no_rights = "CapPrm:.0000000000000000"
+    site_without_rights.write(f"[ $(id -u) -ne 0 ] && grep -q {no_rights} /proc/self/status")
+    assert site_without_rights.send().code == 250
+    assert_undisturbed(lambda: met(site_without_rights, bomb, HOOKS[name]))
+
+
+def met(site: HookSite, bomb: Path, hostile: Hostile) -> tuple[Latency, Latency]:
+    """What the others feel, usually and while the hook does its worst; all else is asserted."""
     idle = site.memory()
-    usual = site.latency()
+    with watching_memory(site, [0]):  # which disturbs a little, too
+        usual = site.latency()
     log = len(site.server.process.output())
     site.write_for_one(hostile.text.replace("{bomb}", str(bomb)))
     most = [0]
@@ -114,14 +202,20 @@ def test_hostile_hook(site: HookSite, bomb: Path, hostile: Hostile) -> None:
         assert seconds < DEADLINE_S
     if hostile.log:
         site.server.wait_for_log(hostile.log, after=log)
-    assert_normal(meanwhile[0], usual)
     assert most[0] <= idle + MEMORY_SLACK
     assert site.memory() <= idle + MEMORY_SLACK // 4
+    return usual, meanwhile[0]
 
 
-def assert_normal(meanwhile: Latency, usual: Latency) -> None:
-    """Twice the usual p99, or what is normal on a busy machine."""
-    assert meanwhile.p99 <= max(2 * usual.p99, NORMAL_MS), (meanwhile, usual)
+def assert_undisturbed(measure: Callable[[], tuple[Latency, Latency]]) -> None:
+    """The latency of others is normal, in one of three tries."""
+    tried = []
+    for _ in range(TRIES):
+        usual, meanwhile = measure()
+        if meanwhile.is_normal(usual):
+            return
+        tried.append(f"usual {usual}, meanwhile {meanwhile}")
+    pytest.fail("\n".join(tried))
 
 
 class watching_memory:  # noqa: N801 - reads as a context
@@ -204,8 +298,16 @@ def test_hook_that_is_replaced_while_it_runs(site: HookSite, tmp_path: Path) -> 
     ],
 )
 def test_file_that_is_no_hook(site: HookSite, kind: str, code: int, log: str) -> None:
-    usual = site.latency()
+    place(site, kind)
     after = len(site.server.process.output())
+    reply = site.send()
+    assert reply.code == code, reply
+    assert reply.text
+    if log:
+        site.server.wait_for_log(log, after=after)
+
+
+def place(site: HookSite, kind: str) -> None:
     site.clear()
     match kind:
         case "no-run-bit":
@@ -224,10 +326,3 @@ def test_file_that_is_no_hook(site: HookSite, kind: str, code: int, log: str) ->
             site.hook.chmod(0o755)
         case _:
             site.write("exit 0", mode=0o777)
-    with site.others() as meanwhile:
-        reply = site.send()
-    assert reply.code == code, reply
-    assert reply.text
-    if log:
-        site.server.wait_for_log(log, after=after)
-    assert_normal(meanwhile[0], usual)
