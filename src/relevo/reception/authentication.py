@@ -106,15 +106,22 @@ class Inspection:
         """Ask for the keys, and judge."""
         if self._refused is not None:
             return self._refused
-        dkim: tuple[DkimResult, ...] | None = None
-        sets: tuple[ArcSet, ...] = ()
-        arc = NO_CHAIN
-        if self._dkim is not None:
+        if self._dkim is None:
+            dkim, arc = None, await self._chain(hashes, resolver, timeout_s)
+        elif self._arc is None or not self._arc.has_fields:
+            arc = NO_CHAIN
             dkim = await self._dkim.results(hashes, resolver, timeout_s=timeout_s)
-        if self._arc is not None:
-            arc = await self._arc.result(hashes, resolver, timeout_s=timeout_s)
-            sets = self._arc.sets
-        return Findings(dkim, arc, sets)
+        else:  # the keys of both are waited for together
+            dkim, arc = await asyncio.gather(
+                self._dkim.results(hashes, resolver, timeout_s=timeout_s),
+                self._chain(hashes, resolver, timeout_s),
+            )
+        return Findings(dkim, arc, self._arc.sets if self._arc is not None else ())
+
+    async def _chain(self, hashes: BodyHashes, resolver: DnsLookups, timeout_s: float) -> ArcResult:
+        if self._arc is None:
+            return NO_CHAIN
+        return await self._arc.result(hashes, resolver, timeout_s=timeout_s)
 
 
 class MailChecks:
@@ -159,6 +166,8 @@ class MailChecks:
 
         Where it has not, the transaction says what that means.
         """
+        if identity and not self._signs(config):
+            return False
         start = message.start()
         head = start[: head_length(start)]
         if identity:
@@ -241,10 +250,13 @@ class MailChecks:
         self._count("signing", "signed")
         return signatures
 
+    def _signs(self, config: Config) -> bool:
+        return config.dkim.sign and self.keys.has_keys
+
     def _signing_keys(
         self, transaction: Transaction, head: bytes, config: Config
     ) -> tuple[SigningKey, ...]:
-        if not (config.dkim.sign and self.keys.has_keys):
+        if not self._signs(config):
             return ()
         if config.dkim.signing_domain == "envelope":
             return self.keys.of(transaction.reverse_path.domain)

@@ -214,6 +214,16 @@ def test_a_chain_goes_on(keyed: Place, running: Running) -> None:
     running(run())
 
 
+def test_a_chain_is_validated_without_dkim_too(keyed: Place, running: Running) -> None:
+    async def run() -> None:
+        keyed.set("dkim", verify=False)
+        first = await sent(greeted(keyed), MESSAGE, recipient="al@d1.test")
+        second = await sent(greeted(keyed), first)
+        assert results_of(second) == b"Authentication-Results: mx.test ;arc=pass"
+
+    running(run())
+
+
 @pytest.mark.parametrize("settings", [{"seal": False}, {"validate": False}])
 def test_sealing_can_be_off(keyed: Place, running: Running, settings: dict[str, bool]) -> None:
     async def run() -> None:

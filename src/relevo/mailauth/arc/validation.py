@@ -49,6 +49,11 @@ class ArcValidation:
         newest = self.sets[-1:]
         self.wanted: frozenset[WantedHash] = frozenset(one.cover.body for one in newest)
 
+    @property
+    def has_fields(self) -> bool:
+        """Whether there is anything to judge."""
+        return bool(self.sets or self._problem)
+
     async def result(
         self, body: BodyHashes, resolver: DnsLookups, *, timeout_s: float = TIMEOUT_S
     ) -> ArcResult:
