@@ -395,3 +395,32 @@ def test_the_source_address(run: Runner, client: TlsContexts) -> None:
         return seen[0]
 
     assert run(check()) == "127.0.0.9"
+
+
+@pytest.mark.parametrize("verb", [b"MAIL", b"RCPT", b"DATA"])
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"421 4.3.2 going away\r\n", 421),
+        (b"\xff\x00garbage\r\n", 0),
+        (b"250-" + b"x" * 5000 + b"\r\n", 0),
+        (b"250-x\r\n" * 200, 0),
+        (b"250 x\r\n" * 9, 0),
+        (b"999 x\r\n", 0),
+        (b"250-one\r\n550 two\r\n", 0),
+    ],
+)
+def test_what_breaks_in_a_transaction_ends_it_and_the_connection(
+    run: Runner, client: TlsContexts, verb: bytes, answer: bytes, code: int
+) -> None:
+    async def check() -> None:
+        async with listening(PeerServer(answers={verb: answer})) as server:
+            link = await opening(server, client, NONE)
+            done = await send(link)
+            assert not link.is_usable
+            (result,) = done.results
+            assert (result.reply.code if result else 0) == code
+            assert bool(done.failure) is (code == 0)
+            assert server.bodies == []
+
+    run(check())
