@@ -26,6 +26,7 @@ from relevo.config import (
 from relevo.directory import Directory, DirectoryErrors, DirectoryWatcher
 from relevo.hooks.contract import Stage
 from relevo.hooks.programs import Programs
+from relevo.hooks.protections import protections
 from relevo.hooks.soundness import find_fault
 from relevo.queue import DatabaseError
 from relevo.queue.database import check_library
@@ -67,6 +68,8 @@ def check(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
     else:
         for problem in findings.problems:
             click.echo(_line(problem))
+        if findings.config is not None and _has_hooks(findings.config):
+            click.echo(f"hooks: {'; '.join(protections(findings.config))}")
         click.echo(_summary(findings))
     sys.exit(EXIT_CONFIG if findings.count(Severity.ERROR) else 0)
 
@@ -96,6 +99,11 @@ def _examine(config_dir: Path, overrides: tuple[str, ...]) -> _Findings:
         file = config.source[0]
         problems.append(Problem(file, 0, "postmaster", text, hint, Severity.WARNING))
     return _Findings(tuple(problems), config, directory)
+
+
+def _has_hooks(config: Config) -> bool:
+    programs = Programs(config)
+    return any(programs.of(stage) for stage in Stage)
 
 
 def _hooks(config: Config) -> Iterator[Problem]:

@@ -134,3 +134,18 @@ def test_json_has_the_same_findings(run: Run, site: ConfigDir) -> None:
 def test_json_of_a_good_directory_is_an_empty_list(run: Run) -> None:
     outcome = run("check", "--json")
     assert (outcome.code, outcome.json) == (0, [])
+
+
+def test_protections_from_hooks_are_said_where_there_are_hooks(run: Run, site: ConfigDir) -> None:
+    assert "hooks:" not in run("check").out
+    hook = site.path / "hooks" / "post-data"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\n")
+    hook.chmod(0o755)
+    [line] = [line for line in run("check").out.splitlines() if line.startswith("hooks: ")]
+    assert "limited in memory, processor time, file size, open files, processes" in line
+    assert "what they leave behind is killed" in line
+    assert "forks without end are met with" in line
+    with (site.path / "relevo.toml").open("a") as file:
+        file.write("\n[hooks]\nmemory_limit = 0\n")
+    assert "; not in memory; " in run("check").out

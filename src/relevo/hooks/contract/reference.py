@@ -197,16 +197,17 @@ message commit with each message of the connection. A refusal is recorded with i
 {stages}
 ## What every hook gets, and cannot do
 
-- It runs in a session of its own, with the descriptors above and no other, as the server's user or
-  as `run_as`.
+- It runs in a process group of its own without a terminal, with the descriptors above and no other,
+  as the server's user or as `run_as`, and where there is not enough for all the server goes first.
+  `relevo check` says which protections are in force.
 - When its call is over, everything it has started is killed, daemons in other sessions included
   (of a `worker`: when its process is over).
 - Its processes are bounded in number, memory, processor time, file size and open files; its output
   is bounded.
 - At most `max_concurrent` run at once over the whole server; a call that finds no free place in
   `hooks.slot_timeout` fails.
-- After `hooks.breaker_failures` crashes or missed deadlines in a row it is not called for
-  `hooks.breaker_pause`, then tried once; an edit of its file ends the pause.
+- After `hooks.breaker_failures` crashes or missed deadlines in a row, over all workers, it is not
+  called for `hooks.breaker_pause`, then tried once; an edit of its file ends the pause.
 
 ## JSON schema
 
