@@ -6,6 +6,7 @@ below /usr): tests that use it are marked `needs_debian("postfix")`.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -76,6 +77,8 @@ def running_postfix(
 
     `folder` is for what it prints.
     """
+    assert os.geteuid() == 0, "Postfix starts as root only"
+    assert (DAEMONS / "master").exists(), "Postfix is unpacked only: apt install postfix"
     # not below pytest's folder, which is closed to the users that Postfix becomes
     place = Path(tempfile.mkdtemp(prefix="relevo-postfix-"))
     try:

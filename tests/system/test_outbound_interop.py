@@ -116,3 +116,30 @@ def test_to_chasquid(reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
 
     all_arrive(server, arrived, ("u@peer.test", "ü@peer.test"))
     assert all(b"ESMTPS" in each or b"UTF8SMTPS" in each for each in arrived())
+
+
+@pytest.mark.needs_debian("postfix")
+def test_from_postfix(reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path) -> None:
+    server = start_relevo(settings={"spf.check": False, "server.workers": 1})
+    settings = {
+        "relayhost": f"[127.0.0.1]:{server.smtp.port}",
+        "smtp_tls_security_level": "encrypt",
+        "smtp_dns_support_level": "disabled",
+        "smtp_line_length_limit": "0",  # it would fold longer lines
+    }
+    certificate = Authority().issue("postfix.test")
+    with running_postfix(
+        reaper, tmp_path, ["u@peer.test"], certificate, settings=settings
+    ) as postfix:
+        with Dialog(postfix.address) as client:
+            client.expect(250, "EHLO client.test")
+            for number, body in enumerate(BODIES):
+                client.expect(250, "MAIL FROM:<a@elsewhere.test> BODY=8BITMIME")
+                client.expect(250, "RCPT TO:<user@d1.test>")
+                assert client.message(HEAD % number + body).code == 250
+        messages = server.config.mailbox("user@d1.test").wait(len(BODIES), timeout_s=60)
+        assert "status=sent" in postfix.log.read_text()
+    for number, body in enumerate(BODIES):
+        whole = (HEAD % number + body).replace(b"\r\n", b"\n")
+        (message,) = [each for each in messages if each.endswith(whole)]
+        assert b"ESMTPS" in message
