@@ -76,7 +76,7 @@ def record(
     ledger = load.wait()
     site.wait_until_delivered()
     status = site.server.stop(60)
-    assert status == 0, site.server.process.output()
+    assert status == 0, f"ended with {status}: {site.server.process.output()}"
     return Recorded(Recording(log), ledger.accepted, site.mail, site.data)
 
 
@@ -151,7 +151,7 @@ def replay(
             return Replay(verdict, partial)
         site.wait_until_delivered()
         status = site.server.stop(60)
-        assert status == 0, site.server.process.output()
+        assert status == 0, f"ended with {status}: {site.server.process.output()}"
     waiting = site.waiting(REMOTE_ROUTE)
     verdict = compare(ledger, mail=site.mail, waiting=waiting)
     if damage := site.damage():
