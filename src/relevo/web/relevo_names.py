@@ -61,7 +61,10 @@ def _sessions(figures: Figures) -> Iterator[Family]:
         labelled("listener", opened),
     )
     yield _one(
-        "relevo_connections_refused", _COUNTER, "Connections over a limit or with penalties, 421.", refused
+        "relevo_connections_refused",
+        _COUNTER,
+        "Connections over a limit or with penalties, 421.",
+        refused,
     )
     yield Family(
         "relevo_tls_handshakes",
