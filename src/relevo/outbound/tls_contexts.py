@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SESSION_S = 3600.0
-REMEMBERED_S = 3600.0
+UNVERIFIABLE_S = 3600.0
+BROKEN_S = 600.0  # short: whoever cuts a handshake once must not have clear text for long
 MAX_HOSTS = 2000
 # What a peer has is better than clear text where nothing is demanded of it.
 _ANY_CIPHERS = "DEFAULT:@SECLEVEL=1"
@@ -51,8 +52,8 @@ class TlsContexts:
         """`ca_file`: authorities that are trusted instead of the system's."""
         self._ca_file = ca_file
         self._sessions: _Memory[tuple[Check, str], ssl.SSLSession] = _Memory(SESSION_S, clock)
-        self.unverifiable: _Memory[str, Problem] = _Memory(REMEMBERED_S, clock)
-        self.broken: _Memory[str, Problem] = _Memory(REMEMBERED_S, clock)
+        self.unverifiable: _Memory[str, Problem] = _Memory(UNVERIFIABLE_S, clock)
+        self.broken: _Memory[str, Problem] = _Memory(BROKEN_S, clock)
 
     def layer(self, check: Check, name: str, *, resumes: bool = True) -> TlsLayer:
         """TLS for a new connection to the host of this name. Raises TlsFailed."""

@@ -1,0 +1,44 @@
+"""What is remembered of hosts' TLS, and for how long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relevo.outbound import tls_contexts
+from relevo.outbound.tls_contexts import BROKEN_S, UNVERIFIABLE_S, Check, Problem, TlsContexts
+from relevo.tls_layer import TlsFailed
+
+PROBLEM = Problem("x", "validation-failure")
+
+
+def test_memory_ends() -> None:
+    now = [0.0]
+    contexts = TlsContexts(clock=lambda: now[0])
+    contexts.broken.put("a", PROBLEM)
+    contexts.unverifiable.put("a", PROBLEM)
+    now[0] = BROKEN_S - 1
+    assert contexts.broken.get("a") is PROBLEM
+    now[0] = BROKEN_S
+    assert contexts.broken.get("a") is None
+    assert contexts.unverifiable.get("a") is PROBLEM
+    now[0] = UNVERIFIABLE_S
+    assert contexts.unverifiable.get("a") is None
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_contexts, "MAX_HOSTS", 2)
+    contexts = TlsContexts()
+    for name in ("a", "b", "c"):
+        contexts.broken.put(name, PROBLEM)
+    assert [contexts.broken.get(name) for name in ("a", "b", "c")] == [None, PROBLEM, PROBLEM]
+
+
+def test_authorities_that_have_gone(tmp_path: Path) -> None:
+    contexts = TlsContexts(str(tmp_path / "gone.pem"))
+    with pytest.raises(TlsFailed):
+        contexts.layer(Check.WEBPKI, "mx.test")
+    assert contexts.layer(Check.NOTHING, "mx.test")
+    with pytest.raises(TlsFailed):
+        contexts.layer(Check.NOTHING, "x" * 64 + "..test")
