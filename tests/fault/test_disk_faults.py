@@ -133,6 +133,7 @@ def test_a_store_that_fails_says_so_and_does_not_spin(scene: Scene) -> None:
         share = (scene.processor_s() - started[1]) / (time.monotonic() - started[0])
     lines = scene.site.server.process.output()[before:].count("\n")
     print(f"{share:.2f} of a processor, {lines} lines in the log")
+    wait_for(lambda: not scene.suspended(), what="recovery")
     assert share < 0.3
     assert lines < 2000
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from relevo.cli.phrases import count, moment, octets, span
 from relevo.journal.escape import escape
+from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import QueuedRecipient, RecipientState, Summary
 
 
@@ -97,4 +98,6 @@ def _state(recipient: QueuedRecipient, due: float | None, now: float) -> str:
         return str(recipient.state.value)
     if due is None:
         return "being tried now"
+    if due >= HELD_UNTIL:
+        return "held until `relevo queue retry`"
     return "due now" if due <= now else f"next try in {span(due - now)}"

@@ -37,6 +37,7 @@ from relevo.delivery.settlement import Fate, Settlement, plain, postpone, settle
 from relevo.delivery.unit_hooks import Plan
 from relevo.journal import Done, Waiting
 from relevo.queue import next_try
+from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import StoreFailed, UnitResult
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 COMMIT_PAUSES_S = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
-HELD_S = 10 * 365 * 86400.0
 NO_PLAN = Plan()
 
 
@@ -240,7 +240,7 @@ class Dispatcher:
         """Try again later, or hold the unit."""
         now = self._clock()
         mishap = judge(unit, error, self._ledger.raised(unit))
-        due = now + HELD_S if mishap.is_held else self._policy.next_try(unit.created, now)
+        due = HELD_UNTIL if mishap.is_held else self._policy.next_try(unit.created, now)
         attempt = Attempt(unit, pending_indices(unit), is_repeat=True)
         results = (temporary("4.3.0", mishap.detail),) * len(attempt.pending)
         settlement = settle(

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import apsw
 
+from relevo.queue.schedule import HELD_UNTIL
+
 LEAST_STEP = 300.0  # seconds; less is what a time service corrects, and harms nobody
 _LONGEST_RETRY = 3600.0  # seconds; no retry of the schedule is further ahead
 
@@ -31,11 +33,11 @@ UPDATE message SET created = created + :size
 WHERE created <= :before AND created NOT BETWEEN :low AND :now
 """
 _MOVE_UNITS = "UPDATE unit SET due = due + :size WHERE due <= :latest"
-_DATES = 30 * 86400.0  # seconds after its message came; a later try is held, or waits for a date
+_FURTHEST_DATE = 60 * 86400.0  # seconds ahead; a later try that is not held is a clock's mistake
 _TRY_FROM_THE_FUTURE = """
-UPDATE unit SET due = min(due, :now) WHERE EXISTS (
-    SELECT 1 FROM message WHERE id = unit.message AND created > :now + :least
-    AND unit.due < created + :dates
+UPDATE unit SET due = min(due, :now) WHERE due < :held AND (
+    due > :now + :furthest
+    OR EXISTS (SELECT 1 FROM message WHERE id = unit.message AND created > :now + :least)
 )
 """
 _NOT_FROM_THE_FUTURE = "UPDATE message SET created = :now WHERE created > :now + :least"
@@ -87,9 +89,10 @@ def move_waiting(connection: apsw.Connection, step: Step) -> int:
 
 
 def count_from_now(connection: apsw.Connection, now: float) -> None:
-    """At start: a message that seems to come from the future is tried now, and as old as if it had
-    just come.
+    """At start, after the clock was set back: a message that seems to come from the future is as
+    old as if it had just come, and is tried now; so is what waits for a time that no schedule gave.
     """
-    values = {"now": now, "least": LEAST_STEP, "dates": _DATES}
-    connection.execute(_TRY_FROM_THE_FUTURE, values)
-    connection.execute(_NOT_FROM_THE_FUTURE, values)
+    bounds = {"now": now, "least": LEAST_STEP}
+    tries = {**bounds, "furthest": _FURTHEST_DATE, "held": HELD_UNTIL}
+    connection.execute(_TRY_FROM_THE_FUTURE, tries)
+    connection.execute(_NOT_FROM_THE_FUTURE, bounds)

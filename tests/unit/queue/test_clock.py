@@ -13,9 +13,10 @@ import pytest
 from relevo.queue.clock import LEAST_STEP, Step, StepWatch, count_from_now, move_waiting
 from relevo.queue.database import QueuePaths, connect
 from relevo.queue.disk import Disk
+from relevo.queue.schedule import HELD_UNTIL
 from unit.queue.samples import NOW, message, opened, run
 
-HOUR, YEAR, HELD = 3600.0, 365 * 86400.0, 10 * 365 * 86400.0
+HOUR, YEAR = 3600.0, 365 * 86400.0
 RETRY = 1200.0
 
 
@@ -60,7 +61,7 @@ def database(tmp_path: Path) -> Iterator[apsw.Connection]:
 
     async def put() -> None:
         async with opened(tmp_path) as store:
-            for identity, due in (("retried", NOW + RETRY), ("held", NOW + HELD)):
+            for identity, due in (("retried", NOW + RETRY), ("held", HELD_UNTIL)):
                 came = replace(message(identity=identity, due=due), created=NOW - 10 * HOUR)
                 await store.add(came, lease=False)
 
@@ -87,7 +88,7 @@ def test_what_waits_keeps_its_age_and_its_next_try(database: apsw.Connection, si
 @pytest.mark.parametrize("size", [YEAR, -YEAR])
 def test_what_is_held_stays_held(database: apsw.Connection, size: float) -> None:
     move_waiting(database, Step(size, NOW + size, 0.1))
-    assert rows(database)["held"][1] == NOW + HELD
+    assert rows(database)["held"][1] == HELD_UNTIL
 
 
 @pytest.mark.parametrize("size", [YEAR, -YEAR])
@@ -113,10 +114,19 @@ def test_a_message_from_the_future_counts_from_now_and_is_tried_now(
 ) -> None:
     start = NOW - YEAR
     count_from_now(database, start)
-    assert rows(database) == {"retried": (start, start), "held": (start, NOW + HELD)}
+    assert rows(database) == {"retried": (start, start), "held": (start, HELD_UNTIL)}
 
 
 def test_what_came_before_the_start_is_as_old_as_it_is(database: apsw.Connection) -> None:
     before = rows(database)
     count_from_now(database, NOW)
     assert rows(database) == before
+
+
+def test_a_try_that_no_schedule_gave_is_made_now(database: apsw.Connection) -> None:
+    """The clock was years ahead when the last try failed, and was set right since."""
+    database.execute("UPDATE unit SET due = ? WHERE message = 'retried'", (NOW + 10 * YEAR,))
+    count_from_now(database, NOW)
+    found = rows(database)
+    assert found["retried"] == (NOW - 10 * HOUR, NOW)
+    assert found["held"][1] == HELD_UNTIL
