@@ -15,6 +15,9 @@ from typing import Self
 
 from relevo.config.units import parse_duration
 
+HELD_UNTIL = 253_370_764_800.0
+"""The next try of what waits for the operator: the year 9999."""
+
 _SPREAD = 60.0
 
 
