@@ -125,7 +125,8 @@ def _described(event: Event) -> tuple[str, str, str]:
             }[event.outcome]
             why = f"  {event.detail}" if event.detail else ""
             path = _arrow(event.reverse_path, (event.target,))
-            return label, colour, f"{path}  by {event.route}{why}  ({event.message_id})"
+            over = f"  [{event.tls or 'in clear'}, {event.seconds:.2f} s]" if event.peer else ""
+            return label, colour, f"{path}  by {event.route}{why}{over}  ({event.message_id})"
         case Waiting():
             return (
                 "WAITING",

@@ -34,7 +34,7 @@ NAMES = (
 )
 """What `relevo status` shows: counters, and the longest time that a callback held the loop."""
 
-ROUTES = ("maildir", "mda", "lmtp", "discard", "pipe", "mx", "via", "other")
+ROUTES = ("maildir", "mda", "lmtp", "discard", "pipe", "mx", "via", "smarthost", "other")
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "commands": (
         *("HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "AUTH"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import get_args
 
 import pytest
@@ -157,6 +157,8 @@ def test_json_of_an_attempt() -> None:
         "route": "mda",
         "detail": "exit\n75",
         "seconds": 0.0,
+        "peer": "",
+        "tls": "",
     }
 
 
@@ -218,3 +220,12 @@ def test_plain_lines_say_who_and_why(event: Event, words: str) -> None:
 def test_colours_are_for_terminals() -> None:
     assert "\x1b[32mDELIVERED" in plain_line(attempted(Outcome.DELIVERED), colours=True)
     assert "\x1b[31mFAILED" in plain_line(attempted(Outcome.PERMANENT), colours=True)
+
+
+def test_a_remote_attempt_shows_how_the_connection_was_protected_and_how_long_it_took() -> None:
+    event = Attempted(
+        TIME, "id1", "a@b", "x@r.test", "x@r.test", Outcome.DELIVERED, "mx:r.test", "250 ok",
+        0.123, "mx.r.test (192.0.2.1:25)", "TLS-1.3 AES webpki",
+    )  # fmt: skip
+    assert "250 ok  [TLS-1.3 AES webpki, 0.12 s]" in plain_line(event)
+    assert "[in clear, 0.12 s]" in plain_line(replace(event, tls=""))
