@@ -87,6 +87,46 @@ def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> 
 
 
 @hook.command(
+    "new",
+    examples=(
+        "relevo hook new post-data",
+        "relevo hook new rcpt --name members",
+    ),
+)
+@click.argument("stage", type=click.Choice(STAGES))
+@click.option("--name", metavar="NAME", help="Of the file. Default: that of the stage.")
+@config_dir_option
+def new_hook(stage: str, name: str | None, config_dir: Path) -> None:
+    """Write a hook in Python to start from, and its test.
+
+    They are put into `hooks/` of the configuration directory; what stands there already is kept.
+    """
+    from relevo.hook.starter import starter, starter_test  # noqa: PLC0415
+
+    name = name or stage.replace("-", "_")
+    if not name.isidentifier():
+        raise click.BadParameter(f"{name!r} must be a name in Python", param_hint="--name")
+    folder = config_dir / "hooks"
+    files = {
+        folder / f"{name}.py": starter(Stage(stage), f"hooks/{name}.py"),
+        folder / f"test_{name}.py": starter_test(Stage(stage), name),
+    }
+    if there := [path for path in files if path.exists()]:
+        raise click.ClickException(f"{there[0]} is there already; choose another --name")
+    try:
+        folder.mkdir(exist_ok=True)
+        for path, text in files.items():
+            path.write_text(text)
+            click.echo(f"wrote {path}")
+    except OSError as error:
+        raise click.ClickException(f"cannot write below {folder}: {error.strerror}") from error
+    click.echo(
+        f'\nTo use it, add to {config_dir}/relevo.toml:\n\n[[hook]]\nstage = "{stage}"\n'
+        f'form = "python"\ntarget = "hooks/{name}.py"\n'
+    )
+
+
+@hook.command(
     "test",
     examples=(
         "relevo hook test post-data",

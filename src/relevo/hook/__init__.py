@@ -12,6 +12,7 @@ the context, at `post_data` the message first, and returns the stage's verdict o
 accept. Any other exception is a failure, and `on_error` says what that means.
 """
 
+from relevo.hook.example import example
 from relevo.hook.message import Message
 from relevo.hook.refusals import Reject, TempFail
 from relevo.hooks.contract.answers import (
@@ -63,4 +64,5 @@ __all__ = [
     "RouteVerdict",
     "SessionVerdict",
     "TempFail",
+    "example",
 ]

@@ -41,3 +41,20 @@ def test_facts_that_make_no_sense_are_wrong_usage(
     outcome = run("hook", "test", "post-data", *words)
     assert outcome.code == EXIT_USAGE
     assert text in outcome.err
+
+
+def test_a_new_hook_is_written_with_its_test_and_nothing_is_overwritten(
+    run: Run, site: ConfigDir
+) -> None:
+    outcome = run("hook", "new", "rcpt", "--name", "members")
+    assert outcome.code == 0
+    assert "async def rcpt(context" in (site.path / "hooks" / "members.py").read_text()
+    assert (site.path / "hooks" / "test_members.py").exists()
+    assert 'target = "hooks/members.py"' in outcome.out
+    again = run("hook", "new", "rcpt", "--name", "members")
+    assert again.code != 0
+    assert "is there already" in again.err
+
+
+def test_the_name_of_a_new_hook_is_one_of_python(run: Run) -> None:
+    assert run("hook", "new", "rcpt", "--name", "../x").code == EXIT_USAGE
