@@ -5,7 +5,7 @@ set forward by years, every waiting message would be too old at once; were it se
 would come for as long. So a step of more than five minutes, noticed while the server runs by
 comparison with a clock that nobody sets, moves the times of what waits with it: a message keeps its
 age, and its next try comes when it would have come. Three kinds of time stay as they are: history,
-which tells what was shown; tries more than an hour ahead, which wait for a date and not for an age;
+which tells what was shown; tries more than six hours ahead, which wait for a date, not for an age;
 and whatever was written after the step.
 
 What no process saw, a step between two runs, cannot be told from time that passed. For that the
@@ -24,7 +24,7 @@ import apsw
 from relevo.queue.schedule import HELD_UNTIL
 
 LEAST_STEP = 300.0  # seconds; less is what a time service corrects, and harms nobody
-_LONGEST_RETRY = 3600.0  # seconds; no retry of the schedule is further ahead
+_LONGEST_RETRY = 6 * 3600.0  # seconds; what is tried later waits for a date, or is held
 
 Clock = Callable[[], float]
 
