@@ -59,7 +59,7 @@ docs: setup  ## rewrite the generated pages of docs/
 	@$(BIN)/python scripts/make_docs.py
 
 fuzz: setup  ## the property tests with many more examples
-	@RELEVO_HYPOTHESIS=fuzz $(PYTEST) tests/property --timeout=0
+	@RELEVO_HYPOTHESIS=fuzz $(PYTEST) tests/property --timeout=0 -o faulthandler_timeout=0
 
 programs: setup  ## fetch the Debian programs that system tests use
 	@$(BIN)/python scripts/debian_programs.py
