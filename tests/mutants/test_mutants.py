@@ -10,10 +10,7 @@ import pytest
 from mutants.trial import ROOT, SOURCES, BaselineFailed, Bench, Fault, Verdict, load, one_a_room
 
 FAULTS = load()
-ROOMS = {
-    "smtp", "queue", "hooks", "mailauth", "reception", "delivery", "directory", "authn", "config",
-    "service",
-}  # fmt: skip
+ROOMS = {"authn", "config", "delivery", "directory", "hooks", "mail", "mailauth", "outbound", "queue", "reception", "service", "smtp"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
