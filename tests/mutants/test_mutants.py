@@ -10,7 +10,10 @@ import pytest
 from mutants.trial import ROOT, SOURCES, BaselineFailed, Bench, Fault, Verdict, load, one_a_room
 
 FAULTS = load()
-ROOMS = {"authn", "config", "delivery", "directory", "hooks", "mail", "mailauth", "outbound", "queue", "reception", "service", "smtp"}  # fmt: skip
+ROOMS = {
+    "smtp", "mail", "queue", "hooks", "mailauth", "reception", "delivery", "outbound", "directory",
+    "authn", "config", "service",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
