@@ -7,6 +7,7 @@ or a hook could else carry a command of its own. Such a one is a ValueError.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from relevo.smtp import grammar
@@ -20,6 +21,7 @@ _NOT_XCHAR: Final = re.compile(rb"[^!-*,-<>-~]")
 _NOT_UTF8_XCHAR: Final = re.compile(r"[^!-*,-<>-\[\]-~]")
 
 
+@lru_cache(maxsize=4096)  # each is checked when it is prepared and written when it is sent
 def format_path(path: Path) -> str:
     """In brackets, the local part quoted where it must be; ValueError when it cannot be sent."""
     if path.is_null:
