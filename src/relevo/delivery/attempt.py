@@ -35,11 +35,13 @@ class Attempt:
 
     `is_repeat`: an earlier try may have got further than the store knows (its process died before
     the outcome was committed), so an agent that can must look before it delivers again.
+    `is_bound`: a hook chose the route of this attempt, whatever the configuration says.
     """
 
     unit: Unit
     pending: tuple[int, ...]  # indices into unit.recipients
     is_repeat: bool
+    is_bound: bool = False
 
     @property
     def recipients(self) -> tuple[QueuedRecipient, ...]:

@@ -57,7 +57,7 @@ class Plan:
         """The attempt by the route of the plan; the unit that is settled stays as it was."""
         if not self.route:
             return attempt
-        return replace(attempt, unit=replace(attempt.unit, route=self.route))
+        return replace(attempt, unit=replace(attempt.unit, route=self.route), is_bound=True)
 
 
 class UnitHooks:

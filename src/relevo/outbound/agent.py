@@ -113,7 +113,9 @@ class RemoteAgent:
         unit, recipients = attempt.unit, attempt.recipients
         domain = recipients[0].target.rpartition("@")[2]
         try:
-            way = self.ways.of_route(unit.route, domain, unit.envelope.reverse_path)
+            way = self.ways.of_route(
+                unit.route, domain, unit.envelope.reverse_path, is_bound=attempt.is_bound
+            )
         except WayUnusable as error:
             return [temporary("4.3.5", str(error))] * len(recipients)
         loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@
 | `smarthost:NAME` | the servers of `outbound.smarthost` or of a `[[route]]` |
 | `lmtp:NAME` | the same, speaking LMTP |
 
-A route whose name is no longer configured goes by the mail exchangers of its recipients' domain.
+Mail that was queued under another configuration takes the way that it would take now.
 """
 
 from __future__ import annotations
@@ -79,8 +79,14 @@ class Ways:
         self._table = route_table(config)
         self._named = dict(_named_ways(config))
 
-    def of_route(self, route: str, domain: str, reverse_path: str) -> Way:
-        """The way of a route, for recipients of a domain. Raises WayUnusable."""
+    def of_route(
+        self, route: str, domain: str, reverse_path: str, *, is_bound: bool = False
+    ) -> Way:
+        """The way of a route, for recipients of a domain. Raises WayUnusable.
+
+        Unless it `is_bound`, mail to the mail exchangers of a domain takes the way that it would
+        take if it came now.
+        """
         kind, _, rest = route.partition(":")
         if kind == VIA:
             servers = _servers_of_alias(rest)
@@ -88,11 +94,11 @@ class Ways:
         if kind in {SMARTHOST, LMTP} and route in self._named:
             return self._named[route]
         if kind == MX:
-            return self._way_of_domain(rest, reverse_path)
-        # its name is gone from the configuration: as if it had just come
-        now = self._table.for_sender(reverse_path)(domain)
-        if now in self._named:
-            return self._named[now]
+            domain = rest
+        if not is_bound and self._table.rules:
+            now = self._table.for_sender(reverse_path)(domain)
+            if now in self._named:
+                return self._named[now]
         return self._way_of_domain(domain, reverse_path)
 
     def _way_of_domain(self, domain: str, reverse_path: str) -> Way:

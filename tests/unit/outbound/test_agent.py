@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, TypeVar, cast
 
@@ -289,3 +289,15 @@ def test_ways_of_the_configuration() -> None:
         ("one", 25, "192.0.2.9"),
         ("relay.test", 587, "192.0.2.1"),
     ]
+
+
+def test_mail_that_waited_for_the_exchangers_takes_the_smarthost_but_not_where_a_hook_says_so() -> (
+    None
+):
+    world = World({"one": [answer(TAKEN)]}, SMARTHOST, HopLimits(idle_s=0))
+    world.dns.records["a", "relay.test"] = (ADDRESS,)
+    world.hosts["relay.test"] = [answer(TAKEN)]
+    attempt = attempt_of(make_unit(mail("x@r.test"), route="mx:r.test"))
+    for is_bound in (False, True):
+        run(world.agent.attempt(replace(attempt, is_bound=is_bound)))
+    assert world.opened == ["relay.test", "one"]
