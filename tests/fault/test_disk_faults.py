@@ -132,11 +132,11 @@ def try_to_send(scene: Scene) -> int:
 
 def test_a_store_that_fails_says_so_and_does_not_spin(scene: Scene) -> None:
     server = scene.site.server
-    seen = len(server.process.output())
     with scene.board.inject(fault(WRITE | SYNC | OPEN, "/data/", errno.EIO)) as injected:
         while not scene.suspended():
             assert try_to_send(scene) in {421, 451}
         hits, began, used = injected.hits, time.monotonic(), scene.processor_s()
+        seen = len(server.process.output())
         wait_for(
             lambda: injected.hits >= hits + 2 and time.monotonic() > began + 2,
             timeout_s=20,
