@@ -62,11 +62,12 @@ class Lane:
             return 0
         return max(0, pace.room - len(self.waiting) - self.active)
 
-    def put(self, unit: Unit, *, is_repeat: bool) -> None:
-        """Queue a unit. Who leases asks for room before."""
+    def put(self, unit: Unit, *, is_repeat: bool) -> int:
+        """Queue a unit; its octets in memory. Who leases asks for room before."""
         octets = unit.content.size if isinstance(unit.content, MemoryContent) else 0
         self.octets += octets
         self.waiting.append(Queued(unit, is_repeat, octets))
+        return octets
 
     def take(self) -> Queued | None:
         if not self.waiting:

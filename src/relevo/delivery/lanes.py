@@ -29,6 +29,7 @@ class DispatchLimits:
     others_waiting: int = 100
     paced_at_once: int = 500  # over all next hops
     paced_held: int = 2000  # units, over all next hops
+    paced_octets: int = 64 * 1024 * 1024  # of their content in memory
 
 
 DEFAULT_LIMITS = DispatchLimits()
@@ -58,6 +59,7 @@ class Lanes:
         self._paced: dict[str, Lane] = {}
         self.paced_active = 0
         self.paced_waiting = 0
+        self.paced_octets = 0  # in memory, of those that wait
         self.use(agents)
 
     def __iter__(self) -> Iterator[Lane]:
@@ -115,8 +117,9 @@ class Lanes:
 
     @property
     def is_full(self) -> bool:
-        """All next hops together hold as many units as they may."""
-        return self.paced_held >= self.limits.paced_held
+        """All next hops together hold as much as they may."""
+        limits = self.limits
+        return self.paced_held >= limits.paced_held or self.paced_octets >= limits.paced_octets
 
     @property
     def paced_held(self) -> int:
@@ -127,7 +130,7 @@ class Lanes:
         """What a round of leases may bring. Lanes that are not needed any more go."""
         for route in [route for route, lane in self._paced.items() if lane.is_idle]:
             del self._paced[route]
-        left = max(0, self.limits.paced_held - self.paced_held)
+        left = 0 if self.is_full else self.limits.paced_held - self.paced_held
         by_route = {route: min(left, lane.room(lane.pace())) for route, lane in self._paced.items()}
         by_kind = {kind: lane.room(lane.pace()) for kind, lane in self._kinds.items()}
         for kind, pacer in self._pacers.items():

@@ -132,9 +132,10 @@ class Scheduler:
         if self.is_stopping:
             return  # still leased: `drain` releases it
         lane = self.lanes.of(unit.route)
-        lane.put(unit, is_repeat=is_repeat or unit.attempts > 0)
+        octets = lane.put(unit, is_repeat=is_repeat or unit.attempts > 0)
         if lane.route:
             self.lanes.paced_waiting += 1
+            self.lanes.paced_octets += octets
         self._start(lane)
 
     # tasks
@@ -159,6 +160,7 @@ class Scheduler:
             while not self.is_stopping and (queued := lane.take()) is not None:
                 if lane.route:
                     self.lanes.paced_waiting -= 1
+                    self.lanes.paced_octets -= queued.octets
                 await self._serve_unit(lane.agent, queued)
                 pace = lane.pace()
                 self._look_if_there_is_room(lane, pace)
@@ -176,7 +178,8 @@ class Scheduler:
         """Many units at once are cheaper to lease than each alone."""
         lanes = self.lanes
         wants = lane.has_more and (room := lane.room(pace)) > 0 and 2 * room >= pace.room
-        if wants or (self._is_full and 4 * lanes.paced_held < 3 * lanes.limits.paced_held):
+        is_emptier = 4 * lanes.paced_held < 3 * lanes.limits.paced_held and not lanes.is_full
+        if wants or (self._is_full and is_emptier):
             self.wake()
 
     def _give_turns(self, lane: Lane) -> None:

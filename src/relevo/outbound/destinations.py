@@ -26,7 +26,7 @@ FAILURES_TO_REST = 3  # in a row, without a success between them
 MAX_HOPS = 10_000
 DEFERRED_AT_ONCE = 50  # units of a resting next hop that are leased only to be deferred
 DEFERRED_EVERY_S = 2.0
-_HELD = 10  # units for each delivery at once, of a next hop that works
+_HELD = 50  # units for each delivery at once, of a next hop that works
 _SPREAD = 0.2  # of a rest, at random
 
 

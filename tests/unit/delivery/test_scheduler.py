@@ -6,14 +6,14 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relevo.delivery.attempt import DELIVERED, Agent, Attempt, Result
 from relevo.delivery.lane import Queued
 from relevo.delivery.lanes import DispatchLimits
 from relevo.delivery.pace import Pace
 from relevo.delivery.scheduler import Scheduler, Sharing
-from relevo.queue.store import Unit, UnitResult
+from relevo.queue.store import MemoryContent, Unit, UnitResult
 from unit.delivery.fake_store import FakeStore
 from unit.delivery.loops import Runner
 from unit.delivery.samples import NOW, make_unit
@@ -159,6 +159,21 @@ def test_what_is_held_for_all_next_hops_is_bounded(run: Runner) -> None:
             await w.store.until(lambda: len(w.hops.served) >= 2 * 41)
             held = [row for row in w.store.rows.values() if row.due is None]
             assert len(held) <= 20
+
+    run(scenario())
+
+
+def test_what_is_held_is_bounded_in_octets_too(run: Runner) -> None:
+    async def scenario() -> None:
+        hops = Hops(width=1, room=100, hung={SLOW})
+        async with world(hops, limits=DispatchLimits(paced_octets=5000)) as w:
+            big = make_unit(route=SLOW, content=MemoryContent(b"x" * 3000))
+            for number in range(10):
+                if w.scheduler.place(SLOW) is None:
+                    w.scheduler.take((replace(big, number=number),))
+                await asyncio.sleep(0)
+            assert w.scheduler.lanes.paced_octets == 6000
+            assert w.scheduler.place(FAST) == 0
 
     run(scenario())
 
