@@ -20,7 +20,7 @@ COMMANDS = {
     "dkim": ("relevo.cli.dkim", "dkim", "Keys that sign mail, and signatures of messages."),
     "explain": ("relevo.cli.explain", "explain", "Why mail for an address goes where it goes."),
     "hook": ("relevo.cli.hook", "hook", "List hooks, and try one."),
-    "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry or drop them."),
+    "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry, hold or drop them."),
     "trace": ("relevo.cli.trace", "trace", "What happened to a message or an address."),
     "tls-level": (
         "relevo.cli.tls_level",

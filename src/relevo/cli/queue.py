@@ -14,22 +14,17 @@ from relevo.cli import queue_text
 from relevo.cli.command import Group
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.cli.phrases import count
+from relevo.cli.queue_acts import drop, hold, release, retry
 from relevo.cli.queue_choice import Choice, choosing
 from relevo.cli.queue_files import export_messages, import_messages, repair
 from relevo.cli.queue_outlook import simulate, summary
-from relevo.cli.running_server import wake
 from relevo.queue import QueueReader, open_reader
 from relevo.queue.store import Summary
-
-ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
-dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Only say which messages it would be."
-)
 
 
 @click.group(cls=Group)
 def queue() -> None:
-    """Look at waiting messages, retry or drop them, with and without a running server."""
+    """Look at waiting messages, retry, hold or drop them, with and without a running server."""
 
 
 @queue.command(
@@ -88,88 +83,9 @@ def show(
             click.echo("\n".join(queue_text.details(found, time.time())))
 
 
-@queue.command(
-    examples=(
-        "relevo queue retry 1m87pd87mcf62yrr1xxx",
-        "relevo queue retry --error 'connection refused' --dry-run",
-        "relevo queue retry --all",
-    ),
-)
-@ids_argument
-@click.option("--all", "everything", is_flag=True, help="All waiting messages.")
-@choosing
-@dry_run_option
-@config_dir_option
-@set_option
-def retry(
-    choice: Choice,
-    everything: bool,
-    dry_run: bool,
-    config_dir: Path,
-    overrides: tuple[str, ...],
-) -> None:
-    """Try waiting messages again now, instead of at their next time."""
-    data_dir = load_config(config_dir, overrides).data_dir
-    with open_reader(data_dir) as reader:
-        found = choice.chosen(reader, everything=everything)
-        if dry_run:
-            _say_which(found, "would be retried")
-            return
-        number = reader.retry(one.id for one in found)
-    wake(data_dir)
-    click.echo(f"{count(number, 'message')} made due now")
-
-
-@queue.command(
-    examples=(
-        "relevo queue drop 1m87pd87mcf62yrr1xxx",
-        "relevo queue drop --sender spammer@example.org --dry-run",
-        "relevo queue drop --older-than 4d --yes",
-    ),
-)
-@ids_argument
-@click.option("--all", "everything", is_flag=True, help="All waiting messages.")
-@choosing
-@dry_run_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@config_dir_option
-@set_option
-def drop(
-    choice: Choice,
-    everything: bool,
-    dry_run: bool,
-    yes: bool,
-    config_dir: Path,
-    overrides: tuple[str, ...],
-) -> None:
-    """Remove waiting messages for good; neither sender nor recipients are told.
-
-    Shows them and asks first.
-    """
-    data_dir = load_config(config_dir, overrides).data_dir
-    with open_reader(data_dir) as reader:
-        found = choice.chosen(reader, everything=everything)
-        if dry_run:
-            _say_which(found, "would be dropped")
-            return
-        if not yes:
-            _say_which(found, "to be dropped")
-            click.confirm("Drop for good?", abort=True, err=True)
-        number = reader.drop(one.id for one in found)
-    wake(data_dir)
-    click.echo(f"{count(number, 'message')} dropped")
-
-
 def _refuse(text: str) -> NoReturn:
     click.echo(f"relevo: {text}", err=True)
     sys.exit(EXIT_NO)
-
-
-def _say_which(found: list[Summary], what: str) -> None:
-    now = time.time()
-    for one in found:
-        click.echo(queue_text.one_line(one, now))
-    click.echo(f"{count(len(found), 'message')} {what}")
 
 
 def _print_content(reader: QueueReader, summary: Summary) -> None:
@@ -181,5 +97,15 @@ def _print_content(reader: QueueReader, summary: Summary) -> None:
     sys.stdout.buffer.flush()
 
 
-for command in (summary, simulate, export_messages, import_messages, repair):
+for command in (
+    retry,
+    hold,
+    release,
+    drop,
+    summary,
+    simulate,
+    export_messages,
+    import_messages,
+    repair,
+):
     queue.add_command(command)

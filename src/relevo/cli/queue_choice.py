@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import click
 
 from relevo.config.units import parse_duration
-from relevo.mail import InvalidAddress, parse_address
+from relevo.mail import InvalidAddress, normalize_domain, parse_address
 from relevo.queue import MessageFilter, QueueReader, UnitState
 from relevo.queue.store import Summary
 
@@ -76,16 +76,21 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
         *,
         sender: str | None,
         recipient: str | None,
+        domain: str | None,
         older_than: float | None,
+        younger_than: float | None,
         state: str | None,
         error: str,
         ids: Sequence[str] = (),
         **others: object,
     ) -> None:
+        now = time.time()
         wanted = MessageFilter(
             reverse_path=sender,
             recipient=recipient,
-            created_before=None if older_than is None else time.time() - older_than,
+            domain=domain,
+            created_before=None if older_than is None else now - older_than,
+            created_since=None if younger_than is None else now - younger_than,
             state=None if state is None else UnitState(state),
         )
         command(choice=Choice(tuple(ids), wanted, error), **others)
@@ -106,6 +111,16 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str | 
         return value
 
 
+def _domain(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """As the queue writes it."""
+    if value is None:
+        return None
+    try:
+        return normalize_domain(value.removeprefix("@"))
+    except InvalidAddress as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _seconds(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> float | None:
@@ -123,12 +138,18 @@ _OPTIONS = (
     ),
     click.option("--recipient", metavar="ADDRESS", callback=_address, help="With this recipient."),
     click.option(
+        "--domain", metavar="DOMAIN", callback=_domain, help="With a recipient in this domain."
+    ),
+    click.option(
         "--older-than", metavar="DURATION", callback=_seconds, help="Older than e.g. 30m or 2d."
+    ),
+    click.option(
+        "--younger-than", metavar="DURATION", callback=_seconds, help="Not older than that."
     ),
     click.option(
         "--state",
         type=click.Choice([state.value for state in UnitState]),
-        help="Waiting for the next try, or leased: being tried now.",
+        help="Waiting for the next try; leased: being tried now; held until it is released.",
     ),
     click.option(
         "--error", metavar="TEXT", default="", help="With this text in a recipient's last error."

@@ -99,5 +99,5 @@ def _state(recipient: QueuedRecipient, due: float | None, now: float) -> str:
     if due is None:
         return "being tried now"
     if due >= HELD_UNTIL:
-        return "held until `relevo queue retry`"
+        return "held until `relevo queue release`"
     return "due now" if due <= now else f"next try in {span(due - now)}"

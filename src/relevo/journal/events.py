@@ -132,7 +132,7 @@ class HookVerdict:
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """Somebody changed the queue by hand (retry, drop)."""
+    """Somebody changed the queue by hand (retry, hold, release, drop)."""
 
     time: float
     message_id: str

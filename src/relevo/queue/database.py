@@ -27,6 +27,7 @@ import apsw
 from relevo.queue.clock import count_from_now
 from relevo.queue.disk import Disk
 from relevo.queue.generations import SpoolName
+from relevo.queue.schedule import HELD_UNTIL
 
 _OLDEST_SQLITE = (3, 51, 3)
 _APPLICATION_ID = 0x52564C51  # "RVLQ"
@@ -301,14 +302,18 @@ def release_owner(data_dir: Path, owner: int) -> int:
 def start_over(data_dir: Path, now: float, *, tries_all: bool = True, workers: int = 0) -> int:
     """At start, when no worker can be running: no unit is leased.
 
-    With `tries_all` what waited is tried at once, however long it was to wait: what kept it may be
-    what made the operator restart. Otherwise the backlogs of the first `workers` stay as they are,
-    for those who get their numbers. A message from the future (the clock was set back) is as old
-    as if it had just come. Returns how many units changed. Raises DatabaseError.
+    With `tries_all` what waited, and is not held, is tried at once, however long it was to wait:
+    what kept it may be what made the operator restart. Otherwise the backlogs of the first
+    `workers` stay as they are, for those who get their numbers. A message from the future (the
+    clock was set back) is as old as if it had just come. Returns how many units changed. Raises
+    DatabaseError.
     """
     if tries_all:
-        change = "SET owner = NULL, due = min(due, ?) WHERE owner IS NOT NULL OR due > ?"
-        values: tuple[float, ...] = (now, now)
+        change = (
+            "SET owner = NULL, due = iif(due < ?, min(due, ?), due)"
+            " WHERE owner IS NOT NULL OR due > ? AND due < ?"
+        )
+        values: tuple[float, ...] = (HELD_UNTIL, now, now, HELD_UNTIL)
     else:
         change, values = "SET owner = NULL WHERE owner >= 0 OR owner < ?", (-workers,)
     return _update_units(

@@ -24,6 +24,7 @@ from relevo.queue.generations import OWN_FILE, SpoolName
 from relevo.queue.history import Numbers, events_of, latest, messages_mentioning
 from relevo.queue.leases import content_of
 from relevo.queue.records import decode_envelope, decode_recipients
+from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import Content, MessageId, Summary
 
 _WRITER = 63  # in the numbers of event rows; workers count from 0
@@ -57,6 +58,12 @@ _LEASED = (
 _RECIPIENTS = "SELECT recipients FROM unit WHERE message = ? AND number = ?"
 _OLDEST = "SELECT created FROM message ORDER BY id LIMIT 1"
 _RETRY = "UPDATE unit SET due = ?, owner = NULL WHERE message = ? AND (owner IS NULL OR owner < 0)"
+_RETRY_UNHELD = f"{_RETRY} AND due < {HELD_UNTIL}"
+_HOLD = (
+    "UPDATE unit SET due = ?, owner = NULL"
+    " WHERE message = ? AND (owner IS NULL OR owner < 0) AND due < ?"
+)
+_RELEASE = "UPDATE unit SET due = ? WHERE message = ? AND owner IS NULL AND due >= ?"
 _FILE = (
     "SELECT file, (SELECT count(*) FROM unit WHERE message = id AND owner >= 0)"
     " FROM message WHERE id = ?"
@@ -71,6 +78,14 @@ class UnitState(Enum):
 
     WAITING = "waiting"
     LEASED = "leased"
+    HELD = "held"  # until somebody releases it
+
+    @classmethod
+    def of(cls, due: float | None) -> Self:
+        """From the time of the next try, None: it is being tried."""
+        if due is None:
+            return cls("leased")
+        return cls("held" if due >= HELD_UNTIL else "waiting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +94,7 @@ class MessageFilter:
 
     reverse_path: str | None = None
     recipient: str | None = None  # target or original forward-path of any recipient
+    domain: str | None = None  # of a target or original forward-path
     created_before: float | None = None
     created_since: float | None = None
     state: UnitState | None = None  # of any unit
@@ -93,15 +109,22 @@ class MessageFilter:
         ):
             return False
         if self.state is not None:
-            is_leased = self.state is UnitState.LEASED
-            if not any((due is None) == is_leased for _, due, _, _ in summary.units):
+            states = {UnitState.of(due) for _, due, _, _ in summary.units}
+            if self.state not in states:
                 return False
-        wanted = self.recipient
-        return wanted is None or any(
-            _same(wanted, recipient.target) or _same(wanted, recipient.original)
+        if self.recipient is None and self.domain is None:
+            return True
+        return any(
+            self._is_for(address)
             for _, _, _, recipients in summary.units
             for recipient in recipients
+            for address in (recipient.target, recipient.original)
         )
+
+    def _is_for(self, address: str) -> bool:
+        if self.recipient is not None and not _same(self.recipient, address):
+            return False
+        return self.domain is None or _same(self.domain, address.rpartition("@")[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,15 +280,36 @@ class QueueReader:
         found = latest(self._connection, _LOOK_BACK)
         return tuple(sorted(found, key=lambda event: event.time, reverse=True)[:limit])
 
-    def retry(self, identities: Iterable[str]) -> int:
-        """Make the waiting units of messages due now; returns how many messages had some."""
-        now = self._clock()
+    def retry(self, identities: Iterable[str], *, even_held: bool = True) -> int:
+        """Make the waiting units of messages due now; returns how many messages had some.
+
+        `even_held`: also those that are held.
+        """
+        return self._update(identities, _RETRY if even_held else _RETRY_UNHELD, "retry")
+
+    def hold(self, identities: Iterable[str]) -> int:
+        """Let waiting units wait until they are released; how many messages had some.
+
+        Nothing held is tried, grows too old or is given up. Units that are being tried are not
+        held: their attempt ends as it ends.
+        """
+        return self._update(identities, _HOLD, "hold", HELD_UNTIL, HELD_UNTIL)
+
+    def release(self, identities: Iterable[str]) -> int:
+        """Make units that are held due now; how many messages had some."""
+        return self._update(identities, _RELEASE, "release", self._clock(), HELD_UNTIL)
+
+    def _update(
+        self, identities: Iterable[str], sql: str, action: str, due: float | None = None,
+        *more: float,
+    ) -> int:  # fmt: skip
+        due = self._clock() if due is None else due
 
         def change(identity: str) -> bool:
-            self._connection.execute(_RETRY, (now, identity))
+            self._connection.execute(sql, (due, identity, *more))
             return self._connection.changes() > 0
 
-        return self._act(identities, change, "retry", gone=False)
+        return self._act(identities, change, action, gone=False)
 
     def drop(self, identities: Iterable[str]) -> int:
         """Remove messages without telling anybody; returns how many there were.

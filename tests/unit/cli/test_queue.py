@@ -83,11 +83,16 @@ def test_the_list_as_json_has_everything(run: Run, old: NewMessage) -> None:
         (("--sender", ""), {"new"}),
         (("--recipient", "bob@EXAMPLE.net"), {"old"}),
         (("--recipient", "carol@xn--bcher-kva.example"), {"new"}),
+        (("--domain", "BÜCHER.example"), {"new"}),
+        (("--domain", "@example.net", "--error", "refused"), {"old"}),
+        (("--domain", "ample.net"), set()),
+        (("--younger-than", "2h"), {"new"}),
         (("--older-than", "2h"), {"old"}),
         (("--older-than", "1d"), set()),
         (("--error", "refused"), {"old"}),
         (("--state", "waiting"), {"old", "new"}),
         (("--state", "leased"), set()),
+        (("--state", "held"), set()),
         (("--error", "refused", "--sender", "<>"), set()),
     ],
     ids=" ".join,
@@ -166,7 +171,32 @@ def test_a_running_server_is_woken(run: Run, site: ConfigDir, old: NewMessage) -
     assert asked == ["wake"]
 
 
-@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_what_is_held_is_retried_only_when_it_is_meant(
+    run: Run, site: ConfigDir, old: NewMessage, new: NewMessage
+) -> None:
+    assert run("queue", "hold", "--sender", "alice@example.org").out == "1 message held\n"
+    assert listed(run, "--state", "held") == [old.id]
+    assert "held until `relevo queue release`" in run("queue", "show", old.id).out
+    run("queue", "retry", "--all")
+    assert due_now(site) == {new.id}
+    run("queue", "retry", old.id)
+    assert due_now(site) == {old.id, new.id}
+
+
+def test_released_messages_are_due(run: Run, site: ConfigDir, old: NewMessage) -> None:
+    run("queue", "hold", "--all")
+    assert run("queue", "release", old.id).out == "1 message released\n"
+    assert due_now(site) == {old.id}
+
+
+def test_what_was_done_as_json(run: Run, old: NewMessage, new: NewMessage) -> None:
+    planned = run("queue", "hold", "--all", "--dry-run", "--json").json
+    assert planned == {"dry_run": True, "changed": 0, "messages": [old.id, new.id]}
+    done = run("queue", "drop", "--sender", "<>", "--yes", "--json").json
+    assert done == {"dry_run": False, "changed": 1, "messages": [new.id]}
+
+
+@pytest.mark.parametrize("command", ["retry", "hold", "release", "drop"])
 def test_a_dry_run_only_says_which(
     run: Run, site: ConfigDir, old: NewMessage, new: NewMessage, command: str
 ) -> None:
@@ -194,7 +224,7 @@ def test_drop_with_yes_does_not_ask(run: Run, site: ConfigDir, new: NewMessage) 
     assert waiting(site) == {new.id}
 
 
-@pytest.mark.parametrize("words", [("retry",), ("drop", "--yes")])
+@pytest.mark.parametrize("words", [("retry",), ("hold",), ("drop", "--yes")])
 def test_an_id_that_is_not_waiting_stops_the_whole(
     run: Run, site: ConfigDir, old: NewMessage, new: NewMessage, words: tuple[str, ...]
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relevo.journal.events import OperatorAction, Rejected
-from relevo.queue.database import DatabaseError
+from relevo.queue.database import DatabaseError, start_over
 from relevo.queue.reading import Counts, MessageFilter, QueueReader, UnitState, open_reader
 from relevo.queue.store import RecipientState
 from unit.queue.samples import (
@@ -28,6 +28,12 @@ from unit.queue.samples import (
 
 def reader_of(directory: Path) -> QueueReader:
     return open_reader(directory, clock=lambda: NOW + 7)
+
+
+def shown(reader: QueueReader, identity: str) -> tuple[tuple[str, float | None, int, object], ...]:
+    found = reader.message(identity)
+    assert found is not None
+    return found.units
 
 
 def test_no_queue_is_said_so(tmp_path: Path) -> None:
@@ -70,6 +76,8 @@ def test_message_is_shown_with_its_units(tmp_path: Path) -> None:
         pytest.param(MessageFilter(created_since=NOW + 2), ["0c"], id="younger"),
         pytest.param(MessageFilter(state=UnitState.LEASED), ["0c"], id="leased"),
         pytest.param(MessageFilter(state=UnitState.WAITING), ["0a", "0b"], id="waiting"),
+        pytest.param(MessageFilter(domain="ONE.test"), ["0a"], id="domain"),
+        pytest.param(MessageFilter(domain="e.test"), [], id="part-of-domain"),
         pytest.param(
             MessageFilter(reverse_path="ann@x.test", state=UnitState.LEASED), ["0c"], id="both"
         ),
@@ -210,5 +218,31 @@ def test_address_is_traced_through_messages_and_rejections(tmp_path: Path) -> No
                 assert [trace.events for trace in reader.trace_address("eve@x.test")] == [
                     (refusal,)
                 ]
+
+    run(check())
+
+
+def test_what_is_held_waits_until_it_is_released_and_survives_a_start(tmp_path: Path) -> None:
+    new = message(routes=("a", "b"))
+
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            one, _ = await store.add(new, lease=True)
+            await store.finish(deferred(one, NOW + 60))
+            with reader_of(tmp_path) as reader:
+                assert reader.hold([new.id, "0nothing"]) == 1
+                assert reader.hold([new.id]) == 0  # what is held is; the other is being tried
+                states = [UnitState.of(unit[1]) for unit in shown(reader, new.id)]
+                assert states == [UnitState.HELD, UnitState.LEASED]
+        start_over(tmp_path, NOW + 5)
+        async with opened(tmp_path) as store:
+            with reader_of(tmp_path) as reader:
+                assert UnitState.of(shown(reader, new.id)[0][1]) is UnitState.HELD
+                assert reader.retry([new.id], even_held=False) == 1
+                assert UnitState.of(shown(reader, new.id)[0][1]) is UnitState.HELD
+                assert reader.release([new.id]) == 1
+                assert shown(reader, new.id)[0][1] == NOW + 7
+                actions = [e for e in reader.trace(new.id).events if isinstance(e, OperatorAction)]
+                assert [action.action for action in actions] == ["hold", "retry", "release"]
 
     run(check())
