@@ -48,7 +48,7 @@ KINDS = (MX, VIA, SMARTHOST, LMTP)
 
 MAX_RECIPIENTS = 100  # a transaction; every server takes as many (RFC 5321 §4.5.3.1.8)
 SWEEP_S = 1.0
-LONGEST_TURN_S = 60.0  # a place in the rate that is further away is not waited for
+OPENING_S = 300.0  # for a connection; when all took as long, no other address is tried
 _STATUS = {
     PeerStep.CONNECT: "4.4.1",
     PeerStep.TLS: "4.7.5",
@@ -125,7 +125,7 @@ class RemoteAgent:
             text = f"{hop.trouble}; not tried again since"
             return [temporary("4.4.1", text)] * len(recipients)
         wait = hop.turn(loop.time())
-        if wait > LONGEST_TURN_S:
+        if wait is None:
             return [temporary("4.7.0", "too many messages for this destination now")] * len(
                 recipients
             )
@@ -182,6 +182,7 @@ class _Delivery:
         self._results: list[Result | None] = [None] * len(recipients)
         self._left = list(range(len(recipients)))  # for whom another host may be tried
         self._trouble = temporary("4.4.1", f"no server of {way} can be used")
+        self._opens_until = 0.0
 
     async def run(self) -> list[Result]:
         """One result a recipient."""
@@ -212,6 +213,7 @@ class _Delivery:
                 self._hop.failed(now(), str(error))
             return
         is_any_used = bool(tried)
+        self._opens_until = now() + OPENING_S
         for host in hosts.hosts:
             if not self._left:
                 return
@@ -263,7 +265,10 @@ class _Delivery:
             tls = HostTls(
                 Need.VERIFIED, "the message demands REQUIRETLS", is_implicit=tls.is_implicit
             )
+        now = asyncio.get_running_loop().time
         for address in host.addresses:
+            if now() >= self._opens_until:
+                break
             link, shown = await self._open_address(host, address, tls, protection)
             if link is not None:
                 return link, shown
@@ -277,7 +282,11 @@ class _Delivery:
         destination = Destination(host.name, str(address), host.port, source)
         shown = str(destination)
         try:
-            link = await agent.open_peer(destination, tls, way)
+            async with asyncio.timeout(OPENING_S):
+                link = await agent.open_peer(destination, tls, way)
+        except TimeoutError:
+            self._trouble = temporary("4.4.1", f"{shown}: not ready in {OPENING_S:g} s")
+            return None, shown
         except PeerUnusable as error:
             status = _STATUS[error.step]
             self._trouble = temporary(status, f"{error} ({shown})")

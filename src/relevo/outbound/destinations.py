@@ -26,6 +26,7 @@ FAILURES_TO_REST = 3  # in a row, without a success between them
 MAX_HOPS = 10_000
 DEFERRED_AT_ONCE = 50  # units of a resting next hop that are leased only to be deferred
 DEFERRED_EVERY_S = 2.0
+LONGEST_TURN_S = 60.0  # a place in the rate that is further away is not waited for
 _HELD = 50  # units for each delivery at once, of a next hop that works
 _SPREAD = 0.2  # of a rest, at random
 
@@ -83,7 +84,10 @@ class NextHop:
             room = DEFERRED_AT_ONCE if now >= self._next_deferral else 0
             return Pace(width=1, room=room, opens_at=opens_at)
         width = 1 if self.rests else max(1, int(self.width))
-        return Pace(width=width, room=width * (_HELD if self.is_proven else 2), opens_at=now)
+        room = width * (_HELD if self.is_proven else 2)
+        if self.limits.per_minute:  # no more than have their turn in a minute; others wait unheld
+            room = min(room, max(1, int(self.limits.per_minute)))
+        return Pace(width=width, room=room, opens_at=now)
 
     def deferred(self, now: float) -> None:
         """Units are being deferred: no others are leased for a while."""
@@ -116,11 +120,16 @@ class NextHop:
         self.rest_until = now + rest * (1 + _SPREAD * random())
         self._next_deferral = 0.0
 
-    def turn(self, now: float) -> float:
-        """Take a place in the rate of transactions; how many seconds away it is."""
+    def turn(self, now: float) -> float | None:
+        """Take a place in the rate of transactions; how many seconds away it is.
+
+        None: the next one is further away than is waited for, and was not taken.
+        """
         if not self.limits.per_minute:
             return 0.0
         place = max(now, self._next_turn)
+        if place - now > LONGEST_TURN_S:
+            return None
         self._next_turn = place + 60.0 / self.limits.per_minute
         return place - now
 

@@ -76,6 +76,8 @@ class Own:
         return host.lower() in self.names
 
     def has_address(self, address: IpAddress, port: int) -> bool:
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
         if (address, port) in self.listening:
             return True
         return (None, port) in self.listening and is_of_this_machine(address)
@@ -105,7 +107,7 @@ class Finder:
             raise NoHost("4.4.3", f"the mail servers of {domain} cannot be looked up") from error
         if answer.outcome is Outcome.NO_SUCH_NAME:
             raise NoHost("5.1.2", f"there is no domain {domain}")
-        if [record.host for record in answer.records] == [""]:
+        if answer.records and not any(record.host for record in answer.records):
             raise NoHost("5.1.10", f"{domain} takes no mail (null MX)")
         records = [record for record in answer.records if record.host]
         exchanges = self._in_order(records or [MailExchange(0, name)])
@@ -240,6 +242,8 @@ def is_public(address: IpAddress) -> bool:
             return is_public(embedded)
         if address.teredo is not None:
             return False
+        if address.is_site_local:  # deprecated, and global to Python
+            return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified
     )
@@ -254,13 +258,38 @@ def _translated(address: IPv6Address) -> IPv4Address | None:
 
 def is_of_this_machine(address: IpAddress) -> bool:
     """Can a socket here have this address?"""
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    if not _can_bind(address):
+        return False
+    # Where sockets may have any address (ip_nonlocal_bind), one that is of this machine is the one
+    # that the kernel would take to speak to itself.
+    return not _can_bind(_NOBODYS[address.version]) or _source_towards(address) == str(address)
+
+
+# documentation only (RFC 5737, RFC 3849): no machine has them
+_NOBODYS: dict[int, IpAddress] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("2001:db8::1")}
+
+
+def _can_bind(address: IpAddress) -> bool:
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
             probe.bind((str(address), 0))
     except OSError:
         return False
     return True
+
+
+def _source_towards(address: IpAddress) -> str:
+    """The local address of a socket that speaks to `address`; nothing is sent."""
+    try:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
+
+
+def _family(address: IpAddress) -> socket.AddressFamily:
+    return socket.AF_INET6 if address.version == 6 else socket.AF_INET
 
 
 def _shown(server: ListenAddress) -> str:

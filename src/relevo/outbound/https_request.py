@@ -135,7 +135,8 @@ async def _read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -
     length = headers.get("content-length")
     if length is None:
         return await _read_to_end(reader)
-    if not (length.isascii() and length.isdecimal() and int(length[:12]) <= MAX_BODY):
+    is_number = length.isascii() and length.isdecimal() and len(length) <= len(str(MAX_BODY))
+    if not is_number or int(length) > MAX_BODY:
         raise RequestFailed(f"its answer is longer than {MAX_BODY} octets")
     return await reader.readexactly(int(length))
 

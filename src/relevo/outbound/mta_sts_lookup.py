@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FAILED_S: Final = 300.0  # until a fetch is tried again (§3.3)
+WAIT_S: Final = 25.0  # for a fetch, its turn included; what is kept must not be lost by waiting
 REFRESH_S: Final = 86_400.0  # a policy older than this, or than half of its life, is fetched anew
 MAX_DOMAINS: Final = 10_000
 MAX_FETCHES: Final = 20  # at once
@@ -142,7 +143,8 @@ class StsPolicies:
     async def _fetch(self, name: str, known: _Known, record_id: str) -> None:
         task = self._begin_fetch(name, known, record_id)
         if task is not None:
-            await asyncio.wait((task,))  # who waits may be cancelled; the fetch goes on
+            # who waits may be cancelled, or have waited enough; the fetch goes on
+            await asyncio.wait((task,), timeout=WAIT_S)
 
     def _begin_fetch(self, name: str, known: _Known, record_id: str) -> asyncio.Task[None] | None:
         """The one fetch of this domain; None: it failed a moment ago."""

@@ -110,6 +110,8 @@ class World:
         host = self.hosts[destination.name]
         if isinstance(host, PeerUnusable):
             raise host
+        if not host:
+            await asyncio.Event().wait()  # it hangs
         return cast("PeerLink", Link(host, self.sent.setdefault(destination.name, [])))
 
     async def deliver(
@@ -173,6 +175,17 @@ def test_all_hosts_unusable_is_temporary_with_the_last_reason() -> None:
     (result,) = run(World({"one": REFUSED, "two": greeting}).deliver())
     assert (result.outcome, result.status) == (Outcome.TEMPORARY, "4.3.2")
     assert "554 go" in result.detail
+
+
+def test_servers_that_only_hang_hold_an_attempt_for_a_bounded_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("relevo.outbound.agent.OPENING_S", 0.05)
+    world = World({"one": [], "two": [], "three": []})
+    (result,) = run(world.deliver())
+    assert (result.outcome, result.status) == (Outcome.TEMPORARY, "4.4.1")
+    assert "not ready in" in result.detail
+    assert world.opened == ["one"], "the time is over"
 
 
 def test_no_such_domain_is_permanent() -> None:

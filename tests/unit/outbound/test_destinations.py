@@ -125,6 +125,21 @@ def test_turns_keep_to_the_rate() -> None:
     assert NextHop(HopLimits()).turn(NOW) == 0
 
 
+def test_a_turn_that_is_too_far_away_is_not_taken() -> None:
+    """Who is sent away must not push the others' turns into tomorrow."""
+    hop = NextHop(HopLimits(per_minute=2))
+    assert [hop.turn(NOW) for _ in range(1000)] == [0, 30, 60, *[None] * 997]
+    assert hop.turn(NOW + 60) == 30
+
+
+def test_no_more_units_are_held_than_have_their_turn_in_a_minute() -> None:
+    hop = NextHop(HopLimits(per_minute=5))
+    for _ in range(20):
+        hop.succeeded()
+    assert hop.pace(NOW).room == 5
+    assert NextHop(HopLimits(per_minute=0.1)).pace(NOW).room == 1
+
+
 def test_the_connection_used_last_is_used_next() -> None:
     hop, first, second = NextHop(LIMITS), Link(), Link()
     keep(hop, first)

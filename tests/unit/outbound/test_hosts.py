@@ -140,6 +140,21 @@ def test_loopback_alone_is_not_this_server() -> None:
     assert failure(fake, own=everywhere) == "5.4.6"
 
 
+def test_an_address_of_ours_written_as_ipv6_is_ours() -> None:
+    fake = dns((1, "h"), addresses={"h": IPv6Address("::ffff:8.8.8.8")})
+    listening = Own(frozenset(), frozenset({(ip_address("8.8.8.8"), 25)}))
+    assert failure(fake, own=listening) == "5.4.6"
+
+
+def test_where_sockets_may_have_any_address_not_all_are_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sysctl ip_nonlocal_bind, as machines that share an address have it."""
+    monkeypatch.setattr("relevo.outbound.hosts._can_bind", lambda _address: True)
+    assert is_of_this_machine(ip_address("127.0.0.1"))
+    assert not is_of_this_machine(FOUR)
+
+
 def test_addresses_of_this_machine_are_recognized() -> None:
     assert is_of_this_machine(ip_address("127.0.0.1"))
     assert not is_of_this_machine(FOUR)
@@ -181,6 +196,9 @@ def test_an_address_literal_is_its_own_host(literal: str) -> None:
         ("::ffff:8.8.8.8", True),
         ("64:ff9b::7f00:1", False),
         ("64:ff9b::808:808", True),
+        ("::127.0.0.1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("fec0::1", False),
         ("2002:7f00:1::", False),
         ("2001:0:7f00:1::", False),
     ],

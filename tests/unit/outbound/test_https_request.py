@@ -84,6 +84,7 @@ def test_a_post(run: Runner, right: ssl.SSLContext, trusting: ssl.SSLContext) ->
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000,
         http(b"x" * 65_537),
         b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0000000000009999999999\r\n\r\n" + b"x" * 200_000,
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000,
         CHUNKED + b"fffffff\r\n" + b"x" * 100_000,

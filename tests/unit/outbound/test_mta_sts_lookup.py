@@ -129,6 +129,28 @@ def test_another_id_brings_another_policy(run: Runner, site: Site) -> None:
     run(check())
 
 
+def test_a_policy_host_that_hangs_does_not_take_the_kept_policy_away(
+    run: Runner, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who can change the record in DNS and hold up the connection must not get clear text."""
+    monkeypatch.setattr("relevo.outbound.mta_sts_lookup.WAIT_S", 0.1)
+
+    async def check() -> None:
+        site.web.gate = asyncio.Event()
+        site.web.gate.set()
+        async with serving(site.web):
+            worker = site.worker()
+            await site.policy(worker)
+            site.web.gate.clear()
+            site.dns.records[RECORD] = (b"v=STSv1; id=2;",)
+            assert await site.policy(worker), "the kept one"
+            assert worker._fetches, "and the fetch goes on"
+            site.web.gate.set()
+            await worker.aclose()
+
+    run(check())
+
+
 def test_it_is_refreshed_before_it_ends_and_nobody_waits(run: Runner, site: Site) -> None:
     async def check() -> None:
         site.web.gate = asyncio.Event()
