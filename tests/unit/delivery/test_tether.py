@@ -19,7 +19,9 @@ import subprocess, sys, time
 from relevo.delivery.tether import Tether
 tether = Tether()
 command = subprocess.Popen(
-    ["/bin/sh", "-c", "sleep 60 & echo $$ $!; wait"], start_new_session=True, pass_fds=(tether.end,),
+    ["/bin/sh", "-c", "sleep 60 & echo $$ $!; wait"],
+    start_new_session=True,
+    pass_fds=(tether.end,),
     stdout=subprocess.PIPE,
 )
 tether.tie(command.pid)
