@@ -15,7 +15,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from harness import debian
+from harness import debian, own_network
 from harness.processes import Reaper, reaping
 from harness.server import RelevoFactory
 
@@ -41,6 +41,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.fail(f"{reason} (RELEVO_REQUIRE=all)", pytrace=False)
             item.stash[MISSING] = package
             pytest.skip(reason)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Tests marked `own_network` run there; True: that is done."""
+    if own_network.is_inside() or pyfuncitem.get_closest_marker("own_network") is None:
+        return None
+    own_network.run_inside(pyfuncitem.nodeid)
+    return True
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,24 +7,19 @@ only; those still belong to the network they were made in.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.dns_zones import answers, nsd_command
+from harness.own_network import bring_loopback_up
 from harness.waiting import wait_for
 
 PORT = 53
 TESTS = Path(__file__).parents[1]
-# <linux/sockios.h>, <linux/if.h>
-SIOCSIFFLAGS = 0x8914
-IFF_UP = 1
 
 ENTER = f"""
 import sys
@@ -51,8 +46,7 @@ def with_dns(folder: Path, zones: Mapping[str, Sequence[str]]) -> list[str]:
 
 def enter(place: str, command: list[str]) -> None:
     """Within the new namespaces: prepare them, then become the program."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP))
+    bring_loopback_up()
     subprocess.run(["mount", "--bind", Path(place, "resolv.conf"), "/etc/resolv.conf"], check=True)
     nsd = Path(place, "command").read_text().split("\0")
     with Path(place, "nsd.log").open("ab") as log:

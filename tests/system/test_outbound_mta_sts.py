@@ -1,6 +1,6 @@
 """MTA-STS: policies fetched from real policy hosts decide where mail goes, and are reported.
 
-The policy hosts listen on port 443 of loopback addresses, so the test runs as root.
+The policy hosts listen on port 443, so the test has a network of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from relevo.outbound.tls_reports import ReportFiles
 from unit.outbound.peer_server import PeerServer, listening
 from unit.outbound.web_server import WebServer, http, serving
 
-pytestmark = pytest.mark.needs_debian("nsd")
+pytestmark = [pytest.mark.needs_debian("nsd"), pytest.mark.own_network]
 
 MAIL, WEB = "127.0.0.{0}", "127.0.1.{0}"
 # mode of the policy, names in the certificate, the mx that it allows
