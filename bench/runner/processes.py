@@ -25,6 +25,13 @@ def wait_port(port, seconds=15):
     raise RuntimeError(f"nothing answers on port {port}")
 
 
+def free_port():
+    """A port that nothing listens on now, so that another run on the machine is not met."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def tree(pid):
     """The process and all its descendants."""
     children = {}

@@ -116,8 +116,11 @@ def install_hook(what, conf):
     os.chmod(path, 0o755)
 
 
-def relevo(base, what, port=9425):
-    """relevo with its defaults: history, mail log, trace fields and checks on."""
+def relevo(base, what, port=9425, *, settings=""):
+    """relevo with its defaults: history, mail log, trace fields and checks on.
+
+    `settings`: more of relevo.toml, whole tables of it.
+    """
     maildir = what == "maildir"
     folder = f"{base}/relevo"
     fresh(folder, "conf/domains/bench.test", "data", "mail")
@@ -128,7 +131,7 @@ def relevo(base, what, port=9425):
             f'hostname = "mx.bench.test"\ndata_dir = "{folder}/data"\n'
             f'[listen]\nsmtp = ["127.0.0.1:{port}"]\nsubmission = []\nsubmission_tls = []\n'
             f'[delivery]\nlocal = "{local}"\n[mail_log]\npath = "{folder}/mail.log"\n'
-            f'[log]\nfile = "{folder}/log"\n'
+            f'[log]\nfile = "{folder}/log"\n{settings}'
         )
         if what == "relay":
             file.write(

@@ -1,0 +1,1 @@
+"""Figures of one server: its memory, what does not grow, and what a second worker brings."""

@@ -1,0 +1,5 @@
+"""To come."""
+
+
+def add_options(parser):
+    pass
