@@ -49,7 +49,12 @@ class Spf:
 
     check: bool = key(
         "Ask at MAIL whether the client may send mail of the sender's domain (RFC 7208); not for "
-        "those who logged in, nor for the null reverse-path.",
+        "those who logged in.",
+        True,
+    )
+    check_helo: bool = key(
+        "Ask it of the name that the client gave in EHLO, too; for the null reverse-path, which "
+        "has no domain, that is the whole check.",
         True,
     )
     reject_fail: bool = key(
@@ -114,4 +119,43 @@ class Arc:
         "Add our link to the chain of a message from outside that goes on to another server, with "
         "a DKIM key of the domain through which it goes. Needs `arc.validate`.",
         True,
+    )
+    trusted: tuple[str, ...] = key(
+        "Domains of servers that are believed: where the newest links of a valid chain are theirs, "
+        "and one says that DMARC passed, what DMARC finds here refuses and tags nothing.",
+        (),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dmarc:
+    """[dmarc]"""
+
+    action: str = key(
+        "What follows when the author's domain does not stand behind a message from outside (RFC "
+        "9989). `none`: it is not asked. `tag`: it stands in Authentication-Results. `quarantine`: "
+        "where the domain wants quarantine or refusal, the message is delivered with a field "
+        "`Relevo-Quarantine`. `reject`: so, and where the domain wants refusal the message is "
+        "answered 550 5.7.1. Needs `spf.check` and `dkim.verify`; mail of clients in "
+        "`spf.skip_networks` is not judged.",
+        "quarantine",
+        choices=("none", "tag", "quarantine", "reject"),
+    )
+    bad_from: str = key(
+        "A message from outside that does not say clearly who wrote it (no From field, several, "
+        "addresses of several domains, one that programs read in different ways): answer 550 5.7.1 "
+        "(`refuse`), or deliver it with `dmarc=permerror` (`accept`).",
+        "refuse",
+        choices=("refuse", "accept"),
+    )
+    on_temperror: str = key(
+        "Where DNS cannot say what the policy is: `accept` the message, or `defer` it with 451.",
+        "accept",
+        choices=("accept", "defer"),
+    )
+    timeout: timedelta = key(
+        "The policy is looked for this long; the result is then `temperror`.",
+        timedelta(seconds=10),
+        least=100 * _MS,
+        most=timedelta(minutes=1),
     )

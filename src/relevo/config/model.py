@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from relevo.config.hook_model import DeclaredHook, Hooks
 from relevo.config.key import key
-from relevo.config.mailauth_model import Arc, Dkim, Dns, Spf
+from relevo.config.mailauth_model import Arc, Dkim, Dmarc, Dns, Spf
 from relevo.config.outbound_model import DeclaredRoute, Outbound
 from relevo.config.outbound_tls_model import OutboundTls
 from relevo.config.penalty_model import Penalties
@@ -240,6 +240,7 @@ class Config:
     arc: Arc = key("", Arc)
     delivery: Delivery = key("", Delivery)
     outbound: Outbound = key("", Outbound)
+    dmarc: Dmarc = key("", Dmarc)
     route: tuple[DeclaredRoute, ...] = key("", ())
     outbound_tls: OutboundTls = key("", OutboundTls)
     hooks: Hooks = key("", Hooks)

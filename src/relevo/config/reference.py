@@ -69,6 +69,7 @@ _WHAT_KEYS = {
     "spf": "Who may send mail of a domain",
     "dkim": "Signatures of messages",
     "arc": "Messages that other servers handed on",
+    "dmarc": "Whether the author is who the message says",
     "delivery": "Local delivery",
     "outbound": "Mail to other servers",
     "outbound_tls": "TLS with other servers",

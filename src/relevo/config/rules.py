@@ -207,6 +207,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "xclient.trusted": _xclient_networks,
     "spf.skip_networks": _networks,
     "penalties.exempt": _networks,
+    "arc.trusted": outbound_rules.domain_names,
     "outbound.allow_addresses": _networks,
     "outbound.helo_name": _hostname,
     "outbound.smarthost": outbound_rules.servers,

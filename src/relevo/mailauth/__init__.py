@@ -1,4 +1,4 @@
-"""Mail authentication: SPF, DKIM, ARC, and the fields that tell others what was found.
+"""Mail authentication: SPF, DKIM, ARC, DMARC, and the fields that tell others what was found.
 
 Functions over values; whatever needs DNS gets its look-ups passed in.
 """
@@ -8,6 +8,7 @@ from relevo.mailauth.authentication_results import (
     arc_method_result,
     authentication_results_field,
     dkim_method_results,
+    dmarc_method_result,
     remove_forged_results,
     spf_method_result,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "authentication_results_field",
     "check_host",
     "dkim_method_results",
+    "dmarc_method_result",
     "received_spf_field",
     "remove_forged_results",
     "spf_method_result",

@@ -14,7 +14,8 @@ from relevo.mail import InvalidAddress, normalize_domain
 from relevo.mailauth.arc import ArcResult
 from relevo.mailauth.comments import comment, quoted, value
 from relevo.mailauth.dkim import DkimOutcome, DkimResult
-from relevo.mailauth.spf import SpfResult
+from relevo.mailauth.dmarc import DmarcResult, Policy
+from relevo.mailauth.spf import SpfIdentity, SpfResult
 
 _NAME = b"authentication-results"
 # a field with its continuations; group 1 is its raw value
@@ -43,8 +44,10 @@ class MethodResult:
 
 
 def spf_method_result(result: SpfResult) -> MethodResult:
-    """SPF's line."""
-    return MethodResult("spf", result.outcome.value, result.reason)
+    """SPF's line, with the identity that was checked (RFC 8601 §2.7.2)."""
+    name = "smtp.helo" if result.identity is SpfIdentity.HELO else "smtp.mailfrom"
+    properties = ((name, result.domain),) if result.domain else ()
+    return MethodResult("spf", result.outcome.value, result.reason, properties=properties)
 
 
 def dkim_method_results(results: Sequence[DkimResult]) -> list[MethodResult]:
@@ -74,6 +77,30 @@ def dkim_method_results(results: Sequence[DkimResult]) -> list[MethodResult]:
 def arc_method_result(result: ArcResult) -> MethodResult:
     """ARC's line (RFC 8617 §10.2)."""
     return MethodResult("arc", result.outcome.value, reason=result.reason)
+
+
+def dmarc_method_result(result: DmarcResult, handling: Policy, forwarder: str) -> MethodResult:
+    """DMARC's line (RFC 9989 §9): the policy, and in a comment what became of the message.
+
+    `forwarder` is the trusted server that vouched for it, or "".
+    """
+    said = []
+    if result.policy_tag:
+        said.append(f"{result.policy_tag}={result.policy.value}")
+        if result.record is not None and result.record.is_testing:
+            said.append("t=y")
+        if forwarder:
+            said.append(f"{forwarder} vouches for it")
+        elif handling is not Policy.NONE:
+            said.append(f"handled as {handling.value}")
+    properties = [("header.from", result.author_domain)] if result.author_domain else []
+    if result.policy_tag:
+        properties.append(("polrec.p", result.policy.value))
+        if result.policy_domain != result.author_domain:
+            properties.append(("polrec.domain", result.policy_domain))
+    return MethodResult(
+        "dmarc", result.outcome.value, ", ".join(said), result.reason, tuple(properties)
+    )
 
 
 def authentication_results_field(authserv_id: str, results: Sequence[MethodResult]) -> bytes:

@@ -22,15 +22,19 @@ from relevo.mail import (
     protocol_name,
     received_field,
 )
+from relevo.mail.header_block import remove_fields
 from relevo.mailauth import (
+    SpfOutcome,
     arc_method_result,
     authentication_results_field,
     dkim_method_results,
+    dmarc_method_result,
     received_spf_field,
     remove_forged_results,
     spf_method_result,
 )
 from relevo.mailauth.arc import ArcOutcome
+from relevo.mailauth.dmarc import QUARANTINE_FIELD, Policy, quarantine_field
 from relevo.queue.store import Envelope, NewMessage
 from relevo.reception import answers
 from relevo.value import dataclass
@@ -172,11 +176,13 @@ def traced_start(transaction: Transaction, message: ArrivingMessage, arrival: Ar
 def own_head(message: ArrivingMessage, arrival: Arrival) -> tuple[bytes, bytes]:
     """The head that we answer for, and what of the message behind it is in memory.
 
-    It is the client's, without forged results; that of a user is complete. The same at each call.
+    It is the client's, without results and marks that would count as ours; that of a user is
+    complete. The same at each call.
     """
     start = message.start()
     length = head_length(start)
     head = remove_forged_results(start[:length], arrival.authserv_id)
+    head = remove_fields(head, QUARANTINE_FIELD)
     if arrival.identity:
         head = complete_submission(
             head, now=arrival.time, message_id=arrival.message_id, hostname=arrival.hostname
@@ -230,20 +236,31 @@ def compose(
 
 def method_results(transaction: Transaction) -> list[MethodResult]:
     """What was found out about sender and message, in the order of Authentication-Results."""
-    spf, findings = transaction.spf, transaction.findings
+    spf, helo_spf, findings = transaction.spf, transaction.helo_spf, transaction.findings
     results = [] if spf is None else [spf_method_result(spf)]
+    if helo_spf is not None and helo_spf.outcome is not SpfOutcome.NONE:
+        results.append(spf_method_result(helo_spf))
     if findings is not None:
         results += [] if findings.dkim is None else dkim_method_results(findings.dkim)
         if findings.arc.outcome is not ArcOutcome.NONE:
             results.append(arc_method_result(findings.arc))
+        if findings.dmarc is not None:
+            results.append(
+                dmarc_method_result(findings.dmarc, findings.handling, findings.forwarder)
+            )
     return results
 
 
 def _authentication_fields(transaction: Transaction, arrival: Arrival) -> bytes:
     """For those who read the message."""
     field = authentication_results_field(arrival.authserv_id, method_results(transaction))
-    spf = transaction.spf
-    return field if spf is None else field + received_spf_field(spf)
+    if transaction.spf is not None:
+        field += received_spf_field(transaction.spf)
+    findings = transaction.findings
+    if findings is not None and findings.handling is Policy.QUARANTINE:
+        assert findings.dmarc is not None
+        field += quarantine_field(findings.dmarc)
+    return field
 
 
 def _protocol(transaction: Transaction, arrival: Arrival) -> str:

@@ -32,6 +32,11 @@ BAD_RECIPIENT_DOMAIN = Answer(501, "5.1.2", "The recipient's domain is not a val
 SENDER_TOO_LONG = Answer(501, "5.1.7", "The sender's address is longer than 256 octets")
 RECIPIENT_TOO_LONG = Answer(501, "5.1.3", "The recipient's address is longer than 256 octets")
 SPF_FAILED = Answer(550, "5.7.23", "SPF forbids your address to send mail of the sender's domain")
+AUTHOR_UNCLEAR = Answer(550, "5.7.1", "The message does not say clearly who wrote it")
+AUTHOR_UNKNOWN_NOW = Answer(
+    451, "4.7.0", "The DMARC policy of the author's domain cannot be looked up now, try again later"
+)
+DMARC_FAILED = Answer(550, "5.7.1", "The author's domain does not stand behind the message (DMARC)")
 LEVEL_TOO_LOW = Answer(
     550,
     "5.7.3",

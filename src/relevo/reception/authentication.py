@@ -1,4 +1,4 @@
-"""DKIM and ARC at reception: what strangers' signatures are worth, and our own signatures.
+"""DKIM, ARC and DMARC at reception: what strangers' signatures are worth, and our own signatures.
 
 A message from outside is verified behind its last octet: keys are looked up, all at once. What one
 of our users submits is signed. What a stranger sends and we hand on to another server is sealed.
@@ -29,7 +29,6 @@ from relevo.mailauth.arc import (
 from relevo.mailauth.dkim import (
     RELAXED_BODY,
     BodyHashes,
-    DkimResult,
     DkimVerification,
     HeaderFields,
     SigningKey,
@@ -42,38 +41,25 @@ from relevo.mailauth.dkim import (
 from relevo.mailauth.dkim.author import author_domain
 from relevo.reception import answers
 from relevo.reception.acceptance import Hooked, MessageRefused, method_results, own_head
+from relevo.reception.author_policy import act, checked_author, is_judged, judged
 from relevo.reception.body_watch import BodyWatch, hash_pieces
+from relevo.reception.findings import NOT_VERIFIED, NOTHING_FOUND, Findings
 from relevo.reception.services import count_nothing
-from relevo.value import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from typing import Any
 
     from relevo.config import Config
     from relevo.directory import Directory, Target
     from relevo.dns import DnsLookups
-    from relevo.mailauth.arc.sets import ArcSet
     from relevo.mailauth.dkim.key_files import KeyFiles
     from relevo.reception.acceptance import Arrival, Expansion
     from relevo.reception.arriving import ArrivingMessage
     from relevo.reception.transaction import Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What a message's signatures are worth; `dkim` is None where they are not verified.
-
-    `sets` are those of the chain, for sealing.
-    """
-
-    dkim: tuple[DkimResult, ...] | None = ()
-    arc: ArcResult = NO_CHAIN
-    sets: tuple[ArcSet, ...] = ()
-
-
 _Made = TypeVar("_Made")
-NOTHING_FOUND = Findings()
-NOT_VERIFIED = Findings(dkim=None)
 
 
 class Inspection:
@@ -172,7 +158,7 @@ class MailChecks:
         head = start[: head_length(start)]
         if identity:
             return bool(self._signing_keys(transaction, head, config))
-        if _may_have_signatures(head, config):
+        if _may_have_signatures(head, config) or is_judged(transaction, config):
             return True
         if config.dkim.verify:
             self._count("dkim_messages", "unsigned")
@@ -191,10 +177,31 @@ class MailChecks:
         if arrival.identity:
             transaction.signatures = await self._sign(transaction, message, arrival, config)
         elif transaction.findings is None:
-            transaction.findings = await self._inspect(
-                transaction, message, arrival, config, resolver
-            )
+            found = self._inspect(transaction, message, arrival, config, resolver)
+            if not is_judged(transaction, config):
+                transaction.findings = await found
+            else:
+                transaction.findings = await self._judge(
+                    transaction, message, found, config, resolver
+                )
             self._count_findings(transaction.findings)
+            act(transaction.findings, transaction, config)
+
+    async def _judge(
+        self,
+        transaction: Transaction,
+        message: ArrivingMessage,
+        found: Coroutine[Any, Any, Findings],
+        config: Config,
+        resolver: DnsLookups,
+    ) -> Findings:
+        start = message.start()
+        try:
+            author = checked_author(start[: head_length(start)], config)
+        except MessageRefused:
+            found.close()
+            raise
+        return await judged(author, transaction, found, config, resolver)
 
     def _count_findings(self, findings: Findings) -> None:
         if findings.dkim is not None:
@@ -204,6 +211,9 @@ class MailChecks:
             label = "valid" if is_valid else "invalid" if findings.dkim else "unsigned"
             self._count("dkim_messages", label)
         self._count("arc", findings.arc.outcome.value)
+        if findings.dmarc is not None:
+            self._count("dmarc", findings.dmarc.outcome.value)
+            self._count("dmarc_handling", findings.handling.value)
 
     async def _inspect(
         self,

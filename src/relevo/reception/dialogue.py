@@ -34,7 +34,12 @@ from relevo.reception.conduct import is_offence
 from relevo.reception.login import Login
 from relevo.reception.penalties import Offence
 from relevo.reception.post_data import MAX_ADDRESS, RefusedByHook, ask_hooks
-from relevo.reception.sender import SenderRefused, check_sender, is_to_be_checked
+from relevo.reception.sender import (
+    SenderRefused,
+    check_sender,
+    is_outside,
+    is_to_be_checked,
+)
 from relevo.reception.stage_hooks import HookRefusal, SessionHooks
 from relevo.reception.transaction import AcceptedRecipient, Transaction
 from relevo.smtp import events
@@ -131,10 +136,11 @@ class Dialogue:
         if self._services.stage_hooks is not None:
             self._hooks.begin(self._transaction)
         self._line.conduct.on_transaction()
-        if not self._login.identity and is_to_be_checked(
-            self._services.config, self._line.client_ip, reverse_path
-        ):
-            return self._line.start(self._check_sender(self._transaction))
+        config = self._services.config
+        if not self._login.identity and is_outside(config, self._line.client_ip):
+            self._transaction.is_from_outside = True
+            if is_to_be_checked(config, reverse_path):
+                return self._line.start(self._check_sender(self._transaction))
         if self._hooks.are_at(Stage.MAIL):
             return self._line.start(self._ask_at_mail(self._transaction))
         return self._answer(answers.SENDER_OK)
@@ -142,7 +148,9 @@ class Dialogue:
     async def _check_sender(self, transaction: Transaction) -> None:
         reverse_path = transaction.reverse_path
         try:
-            transaction.spf = await check_sender(self._services, self._line, reverse_path)
+            transaction.spf, transaction.helo_spf = await check_sender(
+                self._services, self._line, reverse_path
+            )
         except SenderRefused as refusal:
             self.drop()
             self._refuse_sender(refusal.answer, reverse_path.plain)

@@ -1,11 +1,14 @@
 """What is asked about the sender of a message at MAIL: SPF, and its domain's security level.
 
+The name from EHLO is checked beside it, for Authentication-Results alone.
+
 Only `fail` of SPF refuses, so trouble with DNS never does (RFC 7208 §8). The level is held against
 mail in clear text only where SPF says `pass`: without it anybody could raise the level of anybody.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("relevo.reception")
 
+MAX_EXPLANATION = 200  # characters, so that the reply stays one line of 512 octets
+
 
 class SenderRefused(Exception):
     """The sender is not accepted; the answer for the client."""
@@ -33,17 +38,44 @@ class SenderRefused(Exception):
         self.answer = answer
 
 
-def is_to_be_checked(config: Config, client_ip: str, reverse_path: Address) -> bool:
-    """Whether SPF is asked about a client that has not logged in."""
-    return (
-        config.spf.check
-        and not reverse_path.is_null
-        and not is_within(client_ip, config.spf.skip_networks)
+def is_outside(config: Config, client_ip: str) -> bool:
+    """Whether the mail of a client that has not logged in is judged."""
+    return not is_within(client_ip, config.spf.skip_networks)
+
+
+def is_to_be_checked(config: Config, reverse_path: Address) -> bool:
+    """Whether SPF is asked about a client outside."""
+    return config.spf.check and (config.spf.check_helo or not reverse_path.is_null)
+
+
+async def check_sender(
+    services: Services, line: Line, reverse_path: Address
+) -> tuple[SpfResult, SpfResult | None]:
+    """What SPF says of MAIL FROM, and beside it of HELO; for the null one the first is of HELO.
+
+    Raises SenderRefused.
+    """
+    if reverse_path.is_null or not services.config.spf.check_helo:
+        return await _check_mail_from(services, line, reverse_path), None
+    return await asyncio.gather(
+        _check_mail_from(services, line, reverse_path), _check_helo(services, line)
     )
 
 
-async def check_sender(services: Services, line: Line, reverse_path: Address) -> SpfResult:
-    """What SPF says. Raises SenderRefused."""
+async def _check_helo(services: Services, line: Line) -> SpfResult:
+    """Tells, and refuses nothing (RFC 7208 §2.3)."""
+    config = services.config
+    return await check_host(
+        line.client_ip,
+        "",
+        line.session.hello_name,
+        services.resolver,
+        receiver=config.hostname,
+        timeout_s=config.spf.timeout.total_seconds(),
+    )
+
+
+async def _check_mail_from(services: Services, line: Line, reverse_path: Address) -> SpfResult:
     config = services.config
     result = await check_host(
         line.client_ip,
@@ -51,6 +83,7 @@ async def check_sender(services: Services, line: Line, reverse_path: Address) ->
         line.session.hello_name,
         services.resolver,
         receiver=config.hostname,
+        with_explanation=config.spf.reject_fail,
         timeout_s=config.spf.timeout.total_seconds(),
     )
     logger.debug(
@@ -58,12 +91,20 @@ async def check_sender(services: Services, line: Line, reverse_path: Address) ->
     )
     services.count("spf", result.outcome.value)
     if result.outcome is SpfOutcome.FAIL and config.spf.reject_fail:
-        raise SenderRefused(answers.SPF_FAILED.with_detail(result.reason))
-    if result.outcome is SpfOutcome.PASS and config.spf.remember_tls:
+        raise SenderRefused(answers.SPF_FAILED.with_detail(_reason(result)))
+    is_pass = result.outcome is SpfOutcome.PASS
+    if is_pass and config.spf.remember_tls and not reverse_path.is_null:
         await _check_level(services, line, reverse_path.domain)
     else:
         services.count("levels", "skip")
     return result
+
+
+def _reason(result: SpfResult) -> str:
+    """Why it fails; what the domain says of it is marked as its own words (RFC 7208 §6.2)."""
+    if not result.explanation:
+        return result.reason
+    return f"{result.reason}; {result.domain} says: {result.explanation[:MAX_EXPLANATION]}"
 
 
 async def _check_level(services: Services, line: Line, domain: str) -> None:

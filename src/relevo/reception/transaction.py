@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from relevo.mail import Address
     from relevo.mailauth import SpfResult
     from relevo.reception.arriving import ArrivingMessage
-    from relevo.reception.authentication import Findings, Inspection
+    from relevo.reception.authentication import Inspection
+    from relevo.reception.findings import Findings
     from relevo.smtp.events import MailParameters, RcptParameters
 
 
@@ -39,7 +40,9 @@ class Transaction:
     recipients: list[AcceptedRecipient] = field(default_factory=list)
     message: ArrivingMessage | None = None
     alias_hooks: AliasHooks | None = None  # remembers what they said in this transaction
-    spf: SpfResult | None = None  # None: not asked
+    is_from_outside: bool = False  # of a client whose mail is judged: DMARC
+    spf: SpfResult | None = None  # of MAIL FROM, of HELO for the null one; None: not asked
+    helo_spf: SpfResult | None = None  # of HELO beside MAIL FROM
     inspection: Inspection | None = None  # of a large message's signatures, once its head is there
     findings: Findings | None = None  # what signatures are worth; None: not looked at
     signatures: bytes = b""  # ours: whole fields, to stand above what the client sent

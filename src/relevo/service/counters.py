@@ -50,6 +50,8 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "dkim": ("pass", "fail", "policy", "neutral", "temperror", "permerror"),
     "dkim_messages": ("unsigned", "valid", "invalid"),
     "arc": ("none", "pass", "fail"),
+    "dmarc": ("none", "pass", "fail", "temperror", "permerror"),
+    "dmarc_handling": ("none", "quarantine", "reject"),
     "signing": ("signed", "failed", "sealed"),
     "levels": ("skip", "pass", "fail"),
     "loops": ("loops",),

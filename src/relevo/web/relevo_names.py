@@ -146,6 +146,18 @@ def _mail(figures: Figures) -> Iterator[Family]:
         "relevo_arc_results", _COUNTER, "Chains of ARC.", labelled("result", families["arc"])
     )
     yield Family(
+        "relevo_dmarc_results",
+        _COUNTER,
+        "Results of DMARC.",
+        labelled("result", families["dmarc"]),
+    )
+    yield Family(
+        "relevo_dmarc_messages",
+        _COUNTER,
+        "Messages judged by DMARC, by what followed from it here.",
+        labelled("handling", families["dmarc_handling"]),
+    )
+    yield Family(
         "relevo_signatures",
         _COUNTER,
         "Messages that we signed with DKIM, or sealed with ARC.",

@@ -23,7 +23,8 @@ PASS = SpfResult(SpfOutcome.PASS, "matched ip", SpfIdentity.MAIL_FROM, "pass.tes
 def test_a_line_a_result() -> None:
     results = [spf_method_result(PASS), MethodResult("dkim", "none")]
     assert authentication_results_field(OURS, results) == (
-        b"Authentication-Results: mx.d1.test\r\n\t;spf=pass (matched ip)\r\n\t;dkim=none\r\n"
+        b"Authentication-Results: mx.d1.test\r\n\t;spf=pass (matched ip)\r\n"
+        b"\t smtp.mailfrom=pass.test\r\n\t;dkim=none\r\n"
     )
 
 

@@ -12,7 +12,7 @@ from relevo.journal import Rejected
 from relevo.mail import NULL, parse_address
 from relevo.queue import SecurityLevel
 from relevo.queue.store import StoreFailed
-from relevo.reception.sender import is_to_be_checked
+from relevo.reception.sender import is_outside, is_to_be_checked
 from unit.reception.conftest import Client, Place, Running, settle
 from unit.reception.names import FAIL, PASS
 
@@ -23,8 +23,9 @@ RECORDS = {"pass.test": PASS, "fail.test": FAIL, "soft.test": "v=spf1 ~all", "ba
 
 @pytest.fixture
 def checking(place: Place) -> Place:
-    """SPF is asked, also about 192.0.2.7, who is the client of all tests."""
+    """SPF is asked, also about 192.0.2.7, who is the client of all tests; DMARC is not."""
     place.set("spf", check=True)
+    place.set("dmarc", action="none")
     place.names.records |= RECORDS
     return place
 
@@ -75,12 +76,61 @@ def test_all_else_is_accepted_and_told(
 ) -> None:
     async def run() -> None:
         content = await stored(checking, client_of(checking), sender)
-        results, spf, dkim, received, trace = content.decode().split("\r\n", 5)[:5]
+        results, spf, identity, dkim, received, trace = content.decode().split("\r\n", 6)[:6]
         assert results == "Authentication-Results: mx.test"
         assert spf.startswith(f"\t;spf={expected}")
+        assert identity == "\t smtp.mailfrom=" + sender.partition("@")[2]
         assert dkim == "\t;dkim=none"
         assert received.startswith(f"Received-SPF: {expected}")
         assert trace.startswith("Received: from cli ([192.0.2.7])")
+
+    running(run())
+
+
+def test_a_domain_may_explain_its_refusal(checking: Place, running: Running) -> None:
+    checking.names.records |= {
+        "told.test": "v=spf1 exp=why.told.test -all",
+        "why.told.test": "Ask %{d}" + "!" * 400,
+    }
+
+    async def run() -> None:
+        answer = await mail_from(client_of(checking), "a@told.test")
+        assert ": matched all; told.test says: Ask told.test!!" in answer
+        assert len(answer) <= 512
+
+    running(run())
+
+
+def test_the_name_from_ehlo_is_checked_beside_the_sender(checking: Place, running: Running) -> None:
+    checking.names.records["mail.pass.test"] = FAIL
+
+    async def run() -> None:
+        client = checking.connect()
+        client.say("EHLO mail.pass.test\r\n")
+        content = await stored(checking, client, "a@pass.test")
+        assert (
+            b"\t;spf=pass (matched ip)\r\n\t smtp.mailfrom=pass.test\r\n"
+            b"\t;spf=fail (matched all)\r\n\t smtp.helo=mail.pass.test\r\n"
+        ) in content
+
+    running(run())
+
+
+def test_the_null_reverse_path_is_checked_by_the_name_from_ehlo(
+    checking: Place, running: Running
+) -> None:
+    checking.names.records |= {"good.test": PASS, "forged.test": FAIL}
+
+    async def run() -> None:
+        client = checking.connect()
+        client.say("EHLO good.test\r\n")
+        content = await stored(checking, client, "")
+        assert b"\t;spf=pass (matched ip)\r\n\t smtp.helo=good.test\r\n" in content
+        assert checking.store.levels == {}
+        client.say("EHLO forged.test\r\n")
+        assert (await mail_from(client, "")).startswith("550 5.7.23")
+        checking.set("spf", check_helo=False)
+        assert b"spf=" not in await stored(checking, client_of(checking), "")
 
     running(run())
 
@@ -143,7 +193,7 @@ def test_the_result_goes_with_its_transaction(checking: Place, running: Running)
         await mail_from(client, "a@pass.test")
         content = await stored(checking, client, "a@soft.test")
         assert b"spf=pass" not in content
-        assert b"Received-SPF" not in await stored(checking, client, "")
+        assert b"pass" not in await stored(checking, client, "")
 
     running(run())
 
@@ -183,7 +233,7 @@ def login(client: Client) -> None:
         pytest.param(("fe80::/10",), "fe80::1%eth0", "a@b.test", False, id="zone"),
         pytest.param(("fe80::/10",), "127.0.0.1", "a@b.test", True, id="other-family"),
         pytest.param((), "127.0.0.1", "a@b.test", True, id="no-networks"),
-        pytest.param((), "127.0.0.1", None, False, id="null-reverse-path"),
+        pytest.param((), "127.0.0.1", None, True, id="null-reverse-path"),
         pytest.param(("0.0.0.0/0",), "", "a@b.test", True, id="no-address"),
     ],
 )
@@ -192,9 +242,12 @@ def test_who_is_to_be_checked(
 ) -> None:
     checking.set("spf", skip_networks=networks)
     reverse_path = parse_address(sender) if sender else NULL
-    assert is_to_be_checked(checking.config, ip, reverse_path) is expected
+    assert is_to_be_checked(checking.config, reverse_path)
+    assert is_outside(checking.config, ip) is expected
+    checking.set("spf", check_helo=False)
+    assert is_to_be_checked(checking.config, reverse_path) is not reverse_path.is_null
     checking.set("spf", check=False)
-    assert not is_to_be_checked(checking.config, ip, reverse_path)
+    assert not is_to_be_checked(checking.config, reverse_path)
 
 
 def on_tls(client: Client) -> Client:

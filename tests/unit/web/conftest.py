@@ -46,6 +46,8 @@ def figures() -> Figures:
             "dkim": {"pass": 3, "fail": 0},
             "dkim_messages": {"unsigned": 4, "valid": 2, "invalid": 1},
             "arc": {"none": 0, "pass": 1, "fail": 0},
+            "dmarc": {"none": 0, "pass": 1, "fail": 0},
+            "dmarc_handling": {"none": 1, "quarantine": 0, "reject": 0},
             "signing": {"signed": 5, "failed": 1, "sealed": 2},
             "levels": {"skip": 1, "pass": 2, "fail": 0},
             "loops": {"loops": 1},

@@ -1,0 +1,106 @@
+"""DMARC at reception: is the author who the message says, and what is done when not.
+
+Mail of our own users and of clients in `spf.skip_networks` is not judged. The policy is looked up
+while signatures are verified. What the author's domain asks for is done as far as `dmarc.action`
+goes; a trusted server that vouches for the message by ARC stands above it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from relevo.mailauth.dmarc import (
+    Author,
+    DmarcOutcome,
+    DmarcResult,
+    Policy,
+    evaluate,
+    find_policy,
+    read_author,
+    trusted_forwarder,
+)
+from relevo.reception import answers
+from relevo.reception.acceptance import MessageRefused
+from relevo.reception.findings import Findings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from relevo.config import Config
+    from relevo.dns import DnsLookups
+    from relevo.mailauth.dmarc import FoundPolicy
+    from relevo.reception.transaction import Transaction
+
+QUARANTINE_TAG = "quarantine"
+
+
+def is_judged(transaction: Transaction, config: Config) -> bool:
+    """Whether DMARC is asked: without SPF and DKIM it would find everything forged."""
+    return (
+        transaction.is_from_outside
+        and config.dmarc.action != "none"
+        and config.spf.check
+        and config.dkim.verify
+    )
+
+
+def checked_author(head: bytes, config: Config) -> Author:
+    """Who the message says wrote it. Raises MessageRefused where that cannot be told."""
+    author = read_author(head)
+    if author.problem and config.dmarc.bad_from == "refuse":
+        raise MessageRefused(answers.AUTHOR_UNCLEAR.with_detail(author.problem))
+    return author
+
+
+async def judged(
+    author: Author,
+    transaction: Transaction,
+    found: Coroutine[Any, Any, Findings],
+    config: Config,
+    resolver: DnsLookups,
+) -> Findings:
+    """What `found` gives, with DMARC's result and what follows from it."""
+    if author.problem:
+        findings = await found
+        if author.is_missing:
+            return findings
+        result = DmarcResult(DmarcOutcome.PERMERROR, reason=author.problem)
+        return findings.with_author(result)
+    timeout_s = config.dmarc.timeout.total_seconds()
+    both: tuple[FoundPolicy, Findings] = await asyncio.gather(
+        find_policy(author.domain, resolver, timeout_s=timeout_s), found
+    )
+    policy, findings = both
+    result = await evaluate(
+        policy, transaction.spf, findings.dkim or (), resolver, timeout_s=timeout_s
+    )
+    if result.disposition is Policy.NONE:
+        return findings.with_author(result)
+    forwarder = trusted_forwarder(findings.arc, config.arc.trusted)
+    handling = Policy.NONE if forwarder else _handling(result.disposition, config.dmarc.action)
+    return findings.with_author(result, forwarder, handling)
+
+
+def act(findings: Findings, transaction: Transaction, config: Config) -> None:
+    """Do what follows from the findings: nothing, a tag, or a refusal. Raises MessageRefused."""
+    result = findings.dmarc
+    if result is None:
+        return
+    if result.outcome is DmarcOutcome.TEMPERROR and config.dmarc.on_temperror == "defer":
+        raise MessageRefused(answers.AUTHOR_UNKNOWN_NOW, result.reason)
+    if findings.handling is Policy.REJECT:
+        text = f"the {result.policy_tag}={result.policy.value} of {result.policy_domain}"
+        raise MessageRefused(answers.DMARC_FAILED.with_detail(text))
+    if findings.handling is Policy.QUARANTINE and QUARANTINE_TAG not in transaction.hook_tags:
+        transaction.hook_tags = (*transaction.hook_tags, QUARANTINE_TAG)
+
+
+def _handling(wanted: Policy, action: str) -> Policy:
+    match action:
+        case "reject":
+            return wanted
+        case "quarantine":
+            return Policy.QUARANTINE
+    return Policy.NONE
