@@ -99,7 +99,7 @@ def unpack(apt: Apt, package: debian.Package) -> None:
     archives = APT_STATE / "unpacked" / package.name
     shutil.rmtree(archives, ignore_errors=True)
     archives.mkdir(parents=True)
-    names = apt.needed([package.name, *package.extra])
+    names = apt.needed([package.debian, *package.extra])
     say(f"unpacking {' '.join(names)}")
     apt("-qq", "download", *names, cwd=archives)
     root = UNPACK_ROOT / package.name
@@ -165,7 +165,7 @@ def no_services() -> Iterator[None]:
 
 def install(package: debian.Package) -> None:
     """Install a package by apt. Raises ProvisionFailed when that would remove another."""
-    names = [package.name, *package.extra]
+    names = [package.debian, *package.extra]
     options = ["install", "-y", "--no-install-recommends"]
     with suppress(ProvisionFailed):  # old lists may still do
         run("apt-get", "-qq", "update")
@@ -180,9 +180,13 @@ def install(package: debian.Package) -> None:
 def provide(package: debian.Package, apt: Apt) -> list[str]:
     """Try each way until the programs of a package work; why each way did not, else."""
     reasons = []
-    ways: list[tuple[str, Callable[[], None]]] = [("unpack", lambda: unpack(apt, package))]
+    ways: list[tuple[str, Callable[[], None]]] = []
+    if package.can_be_unpacked:
+        ways.append(("unpack", lambda: unpack(apt, package)))
     if may_install():
         ways.append(("install", lambda: install(package)))
+    if not ways:
+        return [f"only root can install it: apt install {package.debian}"]
     for name, way in ways:
         try:
             way()
@@ -203,7 +207,7 @@ def provide_all() -> bool:
     if not wanting:
         return True
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        names = " ".join(entry.name for entry in wanting)
+        names = " ".join(dict.fromkeys(entry.debian for entry in wanting))
         say(f"missing, and this is no Debian; install them by hand: {names}")
         return False
     debian.CACHE.mkdir(parents=True, exist_ok=True)

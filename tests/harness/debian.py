@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = ROOT / "scripts" / "debian_programs.toml"
 CACHE = ROOT / ".cache" / "debian"
 UNPACKED = CACHE / "bin"
-SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
+SYSTEM_FOLDERS = (
+    *("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"),
+    "/usr/lib/postfix/sbin",
+)
 PROBE_TIMEOUT_S = 20
 
 
@@ -40,9 +43,15 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A Debian package that tests name, with the packages it needs beyond its dependencies."""
+    """A Debian package, or a part of one, that tests name.
+
+    `debian`: the package's name in Debian. `extra`: packages needed beyond its dependencies.
+    `can_be_unpacked`: its programs run from anywhere.
+    """
 
     name: str
+    debian: str
+    can_be_unpacked: bool
     extra: tuple[str, ...]
     programs: tuple[Program, ...]
 
@@ -54,6 +63,8 @@ def packages() -> dict[str, Package]:
     return {
         name: Package(
             name,
+            entry.get("package", name),
+            not entry.get("only_installed", False),
             tuple(entry.get("with", ())),
             tuple(
                 Program(program, name, tuple(rule["probe"]), rule["expect"])

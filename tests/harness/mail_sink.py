@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ def start_sink(
     shown = f"[{host}]" if ":" in host else host
     process = reaper.start(
         [
-            str(program("smtp-sink")), "-u", "root", "-h", "sink.test", "-d", f"{place}/%M.",
-            *options, f"{'inet6' if ':' in host else 'inet'}:{shown}:{port}", "100",
+            str(program("smtp-sink")), *(("-u", "root") if os.geteuid() == 0 else ()),
+            "-h", "sink.test", "-d", f"{place}/%M.", *options, f"{'inet6' if ':' in host else 'inet'}:{shown}:{port}", "100",
         ],
         log=folder / f"{place.name}.log",
     )  # fmt: skip

@@ -1,12 +1,11 @@
 """A whole Postfix of a test: its own folders, one SMTP port on loopback, mail into Maildirs.
 
 Needs root, as Postfix itself does, and the package installed (its programs look for each other
-below /usr): tests that use it are marked `needs_debian("postfix")`.
+below /usr): tests that use it are marked `needs_debian("postfix-server")`.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -17,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.authority import Certificate
+from harness.debian import program
 from harness.mail_sink import free_port
 from harness.processes import Process, Reaper
 from harness.server import Address
 from harness.waiting import wait_for
 
-DAEMONS = Path("/usr/lib/postfix/sbin")
+DAEMONS = Path("/usr/lib/postfix/sbin")  # where Debian's has them
 _SERVICES = """\
 {port} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
@@ -77,8 +77,6 @@ def running_postfix(
 
     `folder` is for what it prints.
     """
-    assert os.geteuid() == 0, "Postfix starts as root only"
-    assert (DAEMONS / "master").exists(), "Postfix is unpacked only: apt install postfix"
     # not below pytest's folder, which is closed to the users that Postfix becomes
     place = Path(tempfile.mkdtemp(prefix="relevo-postfix-"))
     try:
@@ -146,7 +144,7 @@ def _start(
     )
     assert check.returncode == 0, check.stderr
     process = reaper.start(
-        [DAEMONS / "master", "-c", config, "-d"],
+        [program("master"), "-c", config, "-d"],
         log=folder / "postfix-master.log",
         env={"MAIL_CONFIG": str(config)},
     )

@@ -78,7 +78,7 @@ def all_arrive(
     assert len(arrived()) == count
 
 
-@pytest.mark.needs_debian("nsd", "postfix")
+@pytest.mark.needs_debian("nsd", "postfix-server")
 def test_to_postfix(reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path) -> None:
     authority = Authority()
     addresses = ("u@peer.test", "ü@peer.test")
@@ -118,7 +118,7 @@ def test_to_chasquid(reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
     assert all(b"ESMTPS" in each or b"UTF8SMTPS" in each for each in arrived())
 
 
-@pytest.mark.needs_debian("postfix")
+@pytest.mark.needs_debian("postfix-server")
 def test_from_postfix(reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path) -> None:
     server = start_relevo(settings={"spf.check": False, "server.workers": 1})
     settings = {
