@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 Key = tuple[str, int]  # message, number
 
-MOST_MOVED = 500  # due units of one round
+MOST_MOVED = 200  # due units of one round: others wait for its commit
 MOST_STEPS = 500  # seeks in the backlog of one round
 _AT_ONCE = 32  # rows read between two decisions, and keys of a statement
 
