@@ -25,7 +25,7 @@ _MISLEADING = re.compile(r"[<>@]")
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[BbQq]\?")
 # a field name that some programs take for From: with blanks, controls or such around it
 _NEARLY_FROM = re.compile(
-    rb"^(?!from[ \t]*+:)[^\x21-\x7e\n]*+from[^\x21-\x7e\n]*+:", re.MULTILINE | re.IGNORECASE
+    rb"^(?!from[ \t]*+:|[ \t])[^\x21-\x7e\n]*+from[^\x21-\x7e\n]*+:", re.MULTILINE | re.IGNORECASE
 )
 _TOKEN = re.compile(
     r'(?P<blank>[ \t]++)|(?P<quoted>"(?:[^"\\]|\\.)*+")|(?P<literal>\[[^\[\]\\]*+\])'
