@@ -63,7 +63,8 @@ def start_sink(
     process = reaper.start(
         [
             str(program("smtp-sink")), *(("-u", "root") if os.geteuid() == 0 else ()),
-            "-h", "sink.test", "-d", f"{place}/%M.", *options, f"{'inet6' if ':' in host else 'inet'}:{shown}:{port}", "100",
+            "-h", "sink.test", "-d", f"{place}/%M.", *options,
+            f"{'inet6' if ':' in host else 'inet'}:{shown}:{port}", "100",
         ],
         log=folder / f"{place.name}.log",
     )  # fmt: skip
