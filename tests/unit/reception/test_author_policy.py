@@ -48,7 +48,8 @@ async def answer_to(client: Client, message: bytes, sender: str = "a@pass.test")
     await client.say_and_wait(f"MAIL FROM:<{sender}>\r\n")
     await client.say_and_wait("RCPT TO:<user@d1.test>\r\nDATA\r\n")
     for start in range(0, len(message), 50_000):
-        await client.say_and_wait(message[start : start + 50_000])
+        if answer := await client.say_and_wait(message[start : start + 50_000]):
+            return answer  # it was refused before its end
     answer = client.say(".\r\n")
     for _ in range(2000):
         if answer:
