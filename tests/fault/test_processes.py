@@ -122,6 +122,23 @@ def test_a_hook_host_that_is_killed_costs_calls_and_no_message(
     assert all("X-Hook: called" in message for message in messages)
 
 
+def test_a_hook_host_that_hangs_is_replaced(start_relevo: RelevoFactory) -> None:
+    server = start_relevo(settings={"server.hang_timeout": "1s"})
+    hooks = server.config.path / "hooks"
+    hooks.mkdir()
+    (hooks / "post-data").write_text("#!/bin/sh\necho X-Hook: called\n")
+    (hooks / "post-data").chmod(0o755)
+    assert ask(server.config.data, "reload")["problems"] == []
+    with Sessions(lambda: server.smtp, clients=1) as sessions:
+        sessions.wait_for_more(3)  # it lives, and has launchers
+    host = ask(server.config.data, "status")["hook_host"]["pid"]
+    os.kill(host, signal.SIGSTOP)
+    server.wait_for_log("the hook host hangs")
+    wait_for_another_host(server, host)
+    with Sessions(lambda: server.smtp, clients=1) as sessions:
+        sessions.wait_for_more(3)
+
+
 def wait_for_another_host(server: RelevoServer, old: int) -> None:
     wait_for(
         lambda: ask(server.config.data, "status")["hook_host"]["pid"] not in {0, old},

@@ -9,7 +9,8 @@ are needed; it starts one again that died, adopts what a dead launcher left and 
 with everything below it when told to, or when the supervisor is gone.
 
 It reads no message and knows no hook: all it is told are `PoolSettings`, as JSON lines on its
-control socket. What the operator should know goes back there, as lines of text.
+control socket. What the operator should know goes back there, as lines of text; an empty line is a
+sign of life.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+BEAT = 0.5  # seconds between signs of life, an empty line each
 _BACK_OFF = 1.0  # seconds before a pool whose launchers die at once gets new ones
 _SHORT_LIFE = 1.0
 _CLEAN_UP = 5.0
@@ -126,15 +128,18 @@ class Host:
         self._old: set[int] = set()  # launchers that end after what they are running
         self._is_stopping = False
         self._line = b""
+        self._beat_at = 0.0
 
     def run(self) -> None:
         """Until told to stop, or until the supervisor is gone."""
         self._prepare()
         while not self._is_stopping:
             now = time.monotonic()
+            if self._beat_at <= now:
+                self._tell("")
+                self._beat_at = now + BEAT
             due = [pool.start_at for pool in self._pools.values() if pool.wants_launcher]
-            timeout = max(0.0, min(due) - now) if due else None
-            for key, _ in self._selector.select(timeout):
+            for key, _ in self._selector.select(max(0.0, min([self._beat_at, *due]) - now)):
                 key.data()
             now = time.monotonic()
             for pool in self._pools.values():
@@ -231,8 +236,8 @@ class Host:
             self._is_stopping = True
 
     def _tell(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            self._control.send(text.encode() + b"\n")
+        with contextlib.suppress(OSError):  # a supervisor that does not read holds up no hook
+            self._control.send(text.encode() + b"\n", socket.MSG_DONTWAIT)
 
     # -- pools
 

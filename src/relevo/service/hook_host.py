@@ -1,7 +1,8 @@
 """The supervisor's side of the hook host: started before anything is opened, kept alive, stopped.
 
 The sockets between workers and launchers are made once and outlive the host, so a host that died
-is replaced without the workers noticing more than a call or two that failed.
+is replaced without the workers noticing more than a call or two that failed. One that gives no sign
+of life for `server.hang_timeout` is killed, so that it is replaced like one that died.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from relevo.hooks.contract import Stage
 from relevo.hooks.host import PoolSockets, encode_settings, start_host
 from relevo.hooks.programs import Form, Programs
 from relevo.hooks.settings import pool_settings
+from relevo.service.heartbeat import HangWatch, Heartbeats
 
 if TYPE_CHECKING:
     from relevo.config import Config
@@ -33,6 +35,8 @@ class HookHost:
     def __init__(self, config: Config) -> None:
         self.sockets = PoolSockets.make()
         self._settings = pool_settings(config)
+        self._beats = Heartbeats(1)
+        self.hang_watch = HangWatch(self._beats, config.server.hang_timeout.total_seconds())
         self.pid = 0
         self.restarts = -1
         self.start_at = 0.0  # when to start the next one, if there is none
@@ -44,6 +48,8 @@ class HookHost:
         self.start_at = time.monotonic() + _SHORT_LIFE
         self.pid, self.control = start_host(self.sockets, self._settings)
         self.restarts += 1
+        self._beats_before = self._beats.read(0)
+        self.hang_watch.start_anew(0)
         self._is_of_root = os.geteuid() == 0
         self._started = time.monotonic()
 
@@ -61,10 +67,30 @@ class HookHost:
                 self.control.sendall(encode_settings(self._settings) + b"\n")
 
     def read_control(self) -> None:
-        """What the host says goes to the log."""
+        """What the host says goes to the log, and whatever it says is a sign of life."""
         with contextlib.suppress(OSError):
-            for line in self.control.recv(65536).decode("utf-8", "replace").splitlines():
+            said = self.control.recv(65536).decode("utf-8", "replace")
+            if said:
+                self._beats.beat(0)
+            for line in filter(None, said.splitlines()):
                 logger.warning("%s", line)
+
+    def next_look(self, now: float) -> float | None:
+        """When `look` is to be called; None: never."""
+        return self.hang_watch.next_look(now) if self.pid else None
+
+    def look(self, now: float) -> None:
+        """Kill the host if it hangs; what runs below it is then killed as well."""
+        if not self.pid or not self.hang_watch.hanging((0,), now):
+            return
+        if self._beats.read(0) == self._beats_before:
+            return  # it is just starting
+        self.hang_watch.start_anew(0)
+        logger.error("the hook host hangs; ending it")
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except PermissionError:
+            logger.error("the hook host is root's and cannot be ended; kill %d", self.pid)  # noqa: TRY400
 
     def on_death(self, code: int) -> None:
         """The process has ended and was reaped; `start` may be called from `start_at` on."""
