@@ -197,8 +197,9 @@ class Supervisor:
             due.append(self._hook_host.start_at)
         if self._monitoring.is_wanted:
             due.append(self._monitoring.start_at)
-        if (look := self._monitoring.next_look(time.monotonic())) is not None:
-            due.append(look)
+        for watched in (self._monitoring, self._hook_host):
+            if (look := watched.next_look(time.monotonic())) is not None:
+                due.append(look)
         return min(due, default=None)
 
     def _look(self, now: float) -> None:
@@ -215,6 +216,7 @@ class Supervisor:
         if self._monitoring.is_wanted and self._monitoring.start_at <= now:
             self._start_monitoring()
         self._monitoring.look(now)
+        self._hook_host.look(now)
         self._workers.look(now)
 
     def _start_hook_host(self) -> None:
@@ -342,8 +344,8 @@ class Supervisor:
             self._notifier.ready("the last reload was refused; see the log")
             return str(error).splitlines()
         self._config, self._watcher = config, watcher
-        for watch in (self._workers.hang_watch, self._monitoring.hang_watch):
-            watch.timeout = config.server.hang_timeout.total_seconds()
+        for watched in (self._workers, self._monitoring, self._hook_host):
+            watched.hang_watch.timeout = config.server.hang_timeout.total_seconds()
         if keys := keys_for_a_restart(self._started_with, config):
             logger.warning("a restart is needed for %s", ", ".join(keys))
         self._hook_host.reconfigure(config)
