@@ -344,7 +344,7 @@ def test_connections_above_the_limit_of_a_source_get_421(start_relevo: RelevoFac
 
 
 def test_remote_mail_waits_and_says_why(start_relevo: RelevoFactory) -> None:
-    server = start_relevo()
+    server = start_relevo(settings={"dns.servers": ["127.0.0.1:1"]})  # nobody answers there
     with Dialog(server.submission_tls, tls=True) as client:
         client.expect(250, "EHLO c.test")
         assert client.log_in("user@d1.test", "secret").code == 235
@@ -361,7 +361,14 @@ def test_remote_mail_waits_and_says_why(start_relevo: RelevoFactory) -> None:
         return process.output() if "friend@r.test" in process.output() else ""
 
     wait_for(listed, what="the message in the queue")
-    wait_for(lambda: "failed (temporary)" in server.mail_log(), what="a deferral in the mail log")
+    wait_for(
+        lambda: "failed (temporary)" in server.mail_log(),
+        timeout_s=30,
+        what="a deferral in the mail log",
+    )
+    [reason] = [line for line in server.mail_log().splitlines() if "failed (temporary)" in line]
+    assert "r.test" in reason
+    print(reason)
 
 
 def test_what_was_accepted_survives_a_restart(start_relevo: RelevoFactory) -> None:
