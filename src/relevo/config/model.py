@@ -35,6 +35,7 @@ from relevo.config.reception_model import (
     Smtp,
     XClient,
 )
+from relevo.config.submission_model import Submission
 
 _MS = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)
@@ -234,6 +235,7 @@ class Config:
     penalties: Penalties = key("", Penalties)
     addresses: Addresses = key("", Addresses)
     auth: Auth = key("", Auth)
+    submission: Submission = key("", Submission)
     dns: Dns = key("", Dns)
     spf: Spf = key("", Spf)
     dkim: Dkim = key("", Dkim)

@@ -65,6 +65,7 @@ _WHAT_KEYS = {
     "penalties": "Sources that misbehave",
     "addresses": "How local parts are read",
     "auth": "Logging in",
+    "submission": "What users may send",
     "dns": "Looking up names",
     "spf": "Who may send mail of a domain",
     "dkim": "Signatures of messages",

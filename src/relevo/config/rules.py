@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from relevo.config import outbound_rules
+from relevo.config import outbound_rules, submission_rules
 from relevo.config.convert import BadValue, nearest
 from relevo.config.layout import find_domains
 from relevo.config.listen_address import BadListenAddress, ListenAddress, parse_listen_address
@@ -202,6 +202,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "auth.mechanisms": _mechanisms,
     "auth.dovecot_userdb_path": _optional_file,
     "auth.dovecot_client_path": _optional_file,
+    "submission.allow_senders": submission_rules.allowed_senders,
     "dns.servers": _name_servers,
     "proxy.trusted": _networks,
     "xclient.trusted": _xclient_networks,

@@ -6,6 +6,7 @@ three-valued: found, absent, unknown now; an error is never "no such user". The 
 """
 
 from relevo.directory.directory import Directory
+from relevo.directory.ownership import owns, owns_now
 from relevo.directory.problems import DirectoryErrors, FileError, FileProblem
 from relevo.directory.resolution import AliasHookFailed, AliasHooks, UserSource
 from relevo.directory.values import (
@@ -35,4 +36,6 @@ __all__ = [
     "UnknownNow",
     "UserSource",
     "ViaTarget",
+    "owns",
+    "owns_now",
 ]

@@ -149,6 +149,10 @@ class Directory:
         address = Address(local, normalize_domain(domain))
         return normalize_local_address(address) if self.is_local(address.domain) else address
 
+    def cleaned(self, address: Address) -> Address:
+        """An address of ours, in stored form, without suffix and drop characters."""
+        return Address(self._resolution.rules.cleaned(address.local), address.domain)
+
     def broken_aliases(self) -> Iterator[tuple[Path, Address, ExpansionFailed]]:
         """Aliases whose mail can never be taken, with the folder of their domain: loops."""
         for domain, files in self._files.items():

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("relevo.penalties")
 
+FREE_REJECTIONS = 10  # refused recipients a connection before answers slow down
+REJECTION_DELAY = 0.05  # seconds, times the refusals beyond the free ones
+MAX_REJECTION_DELAY = 2.0
 _PROTOCOL_ERRORS = frozenset({500, 501, 502, 503, 504, 521})
 _COUNTED_OTHERWISE = frozenset({"AUTH", "RCPT"})
 
@@ -52,6 +55,11 @@ def is_offence(violation: Violation) -> bool:
         return violation.verb not in _COUNTED_OTHERWISE
     is_pipelined = violation.code == 503 and violation.verb in {"DATA", "BDAT"}
     return violation.code in _PROTOCOL_ERRORS and not is_pipelined
+
+
+def rejection_delay(rejected: int) -> float:
+    """Seconds that the answer to a connection's so many-th refused recipient takes."""
+    return min(max(0, rejected - FREE_REJECTIONS) * REJECTION_DELAY, MAX_REJECTION_DELAY)
 
 
 class Penalties:

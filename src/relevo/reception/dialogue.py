@@ -16,6 +16,7 @@ from relevo.directory import Existence, UnknownNow
 from relevo.hooks.contract import Stage
 from relevo.journal import Rejected, session_error_line
 from relevo.mail import NULL, Address, InvalidAddress, InvalidUser, normalize_domain
+from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import StoreFailed, unleased_routes
 from relevo.reception import answers
 from relevo.reception.acceptance import (
@@ -30,7 +31,7 @@ from relevo.reception.acceptance import (
 )
 from relevo.reception.answers import Answer
 from relevo.reception.arriving import HIGH_WATER, ArrivingMessage
-from relevo.reception.conduct import is_offence
+from relevo.reception.conduct import is_offence, rejection_delay
 from relevo.reception.login import Login
 from relevo.reception.penalties import Offence
 from relevo.reception.post_data import MAX_ADDRESS, RefusedByHook, ask_hooks
@@ -54,12 +55,9 @@ if TYPE_CHECKING:
     from relevo.reception.body_watch import BodyWatch
     from relevo.reception.line import Line
     from relevo.reception.services import Mode, Services
+    from relevo.reception.submission_policy import SubmissionPolicy
 
 logger = logging.getLogger("relevo.reception")
-
-FREE_REJECTIONS = 10  # refused recipients a connection before answers slow down
-REJECTION_DELAY = 0.05  # seconds, times the refusals beyond the free ones
-MAX_REJECTION_DELAY = 2.0
 
 
 class Dialogue:
@@ -90,6 +88,11 @@ class Dialogue:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    @property
+    def _submission(self) -> SubmissionPolicy | None:
+        """The rules for a client that has logged in; None: there are none."""
+        return self._services.submission if self._login.identity else None
 
     @property
     def has_transaction(self) -> bool:
@@ -136,6 +139,8 @@ class Dialogue:
         if self._services.stage_hooks is not None:
             self._hooks.begin(self._transaction)
         self._line.conduct.on_transaction()
+        if self._submission is not None:
+            return self._line.start(self._check_sender(self._transaction))
         config = self._services.config
         if not self._login.identity and is_outside(config, self._line.client_ip):
             self._transaction.is_from_outside = True
@@ -148,9 +153,12 @@ class Dialogue:
     async def _check_sender(self, transaction: Transaction) -> None:
         reverse_path = transaction.reverse_path
         try:
-            transaction.spf, transaction.helo_spf = await check_sender(
-                self._services, self._line, reverse_path
-            )
+            if self._submission is not None:
+                await self._submission.at_mail(self._login.identity, reverse_path)
+            else:
+                transaction.spf, transaction.helo_spf = await check_sender(
+                    self._services, self._line, reverse_path
+                )
         except SenderRefused as refusal:
             self.drop()
             self._refuse_sender(refusal.answer, reverse_path.plain)
@@ -246,8 +254,13 @@ class Dialogue:
 
     def _take_recipient(self, recipient: AcceptedRecipient) -> None:
         assert self._transaction is not None
-        self._transaction.recipients.append(recipient)
-        self._answer(answers.RECIPIENT_OK)
+        recipients = self._transaction.recipients
+        if self._submission is not None:
+            refusal = self._submission.at_rcpt(self._login.identity, len(recipients) + 1)
+            if refusal is not None:
+                return self._refuse_recipient(refusal, recipient.address.plain)
+        recipients.append(recipient)
+        return self._answer(answers.RECIPIENT_OK)
 
     def _on_body_start(self, _event: events.BodyStart) -> None:
         assert self._transaction is not None
@@ -306,7 +319,9 @@ class Dialogue:
             transaction, message, expansion, directory, services.config,
             identity=self._login.identity,
         )  # fmt: skip
-        if expansion is None or programs or must_wait:
+        if transaction.is_discarded:
+            expansion, must_wait = [], True
+        if expansion is None or programs or must_wait or self._submission is not None:
             self._line.start(self._ask_and_store(transaction, message, expansion, programs))
             return
         arrival = self._arrival()
@@ -327,7 +342,10 @@ class Dialogue:
         config, checks = services.config, services.mail_checks
         limit = services.config.limits.expanded_recipients
         arrival = self._arrival()
+        policy, identity = self._submission, self._login.identity
         try:
+            if policy is not None:
+                await policy.at_message(identity, message, len(transaction.recipients))
             if expansion is None:
                 hooks = transaction.alias_hooks or directory.asked_once()
                 expansion = await expand(transaction.recipients, directory, limit, hooks)
@@ -352,12 +370,15 @@ class Dialogue:
             self._answer(answers.accepted(arrival.message_id))
             return
         new = compose(transaction, message, arrival, hooked, directory, services.routes)
+        if policy is not None:
+            new = policy.held_if_suspect(identity, new)
         await self._store(new, transaction)
 
     async def _store(self, message: NewMessage, transaction: Transaction) -> None:
         try:
             place = self._services.place
-            units = await self._services.store.add(message, lease=True, place=place)
+            is_free = message.units[0].due < HELD_UNTIL
+            units = await self._services.store.add(message, lease=is_free, place=place)
         except StoreFailed as error:
             refusal = MessageRefused(answers.CANNOT_QUEUE, f"storing failed: {error}")
             self._refuse_message(refusal, transaction)
@@ -422,11 +443,9 @@ class Dialogue:
         self._record_refusal("RCPT", answer, reason or answer.text, None, (recipient,), message_id)
         if answer.code >= 500:
             self._line.conduct.on_offence(Offence.RECIPIENT)
-        excess = self._line.session.rejected_recipients + 1 - FREE_REJECTIONS
-        if excess > 0 and not self._login.identity:
-            conduct = self._line.conduct
-            delay = min(excess * REJECTION_DELAY, MAX_REJECTION_DELAY)
-            conduct.pause = max(conduct.pause, delay)
+        if not self._login.identity:
+            delay = rejection_delay(self._line.session.rejected_recipients + 1)
+            self._line.conduct.pause = max(self._line.conduct.pause, delay)
         self._answer(answer)
 
     def _refuse_message(

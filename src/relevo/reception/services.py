@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from relevo.queue.store import MessageId, Place, Unit
     from relevo.reception.admission import Gate
     from relevo.reception.authentication import MailChecks
+    from relevo.reception.submission_policy import SubmissionPolicy
 
 _MOST_SETTINGS = 256
 
@@ -77,6 +78,7 @@ class Services:
     mail_checks: MailChecks
     routes: RouteTable = field(default_factory=RouteTable)
     penalties: Penalties = field(default_factory=Penalties)  # this one exempts everybody
+    submission: SubmissionPolicy | None = None  # None: users send what they like
     stage_hooks: StageHooks | None = None  # None: none is declared for connect to rcpt
     handshakes: HandshakeTurns = field(default_factory=HandshakeTurns)
     count: Callable[[str, str], None] = count_nothing  # a family of counters, and a label of it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relevo.hooks.statistics import HookStatistics
 from relevo.reception import ConnectionTable, PenaltyTable
+from relevo.reception.sending_rates import SendingTable
 from relevo.service.counters import Counters
 from relevo.service.heartbeat import Heartbeats
 
@@ -18,3 +19,4 @@ class SharedTables:
         self.heartbeats = Heartbeats(workers + 1)
         self.monitoring_row = workers  # of the heartbeats
         self.penalties = PenaltyTable(workers)
+        self.sending = SendingTable(workers)

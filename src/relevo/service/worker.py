@@ -52,6 +52,8 @@ from relevo.reception import (
     Services,
     SmtpConnection,
 )
+from relevo.reception.sending_rates import SendingRates
+from relevo.reception.submission_policy import SubmissionPolicy
 from relevo.service.certificates import CertificateError, Certificates
 from relevo.service.descriptors import Crowd, TurnedAway, most_connections
 from relevo.service.heartbeat import INTERVAL as HEARTBEAT
@@ -172,6 +174,7 @@ class Worker:
             count_reply=setup.tables.counters.reply_counter(setup.row),
         )
         self._services.penalties.use(config, self._services.count)
+        self._services.submission = self._submission_policy(config)
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor says when to stop
         loop.add_signal_handler(signal.SIGHUP, self._hup.set)
@@ -379,8 +382,13 @@ class Worker:
         self._protection.use(config)
         services.gate.limits = _limits(config)
         services.penalties.use(config, services.count)
+        services.submission = self._submission_policy(config)
         services.forget_settings()
         self._dispatcher.reconfigure(config)
+
+    def _submission_policy(self, config: Config) -> SubmissionPolicy | None:
+        rates = SendingRates(self._setup.tables.sending, self._setup.row)
+        return SubmissionPolicy.of(config.submission, rates, lambda: self._watcher.current)
 
     def _unit_hooks_now(self) -> UnitHooks | None:
         """Who asks the hooks of delivery, if the configuration declares any."""
