@@ -54,7 +54,7 @@ class Server:
         "Measure how long callbacks hold the event loop; `relevo status` shows the worst.", False
     )
     hang_timeout: timedelta = key(
-        "A worker whose event loop gives no sign of life for this long is replaced; 0: never.",
+        "A process of the server that gives no sign of life for this long is replaced; 0: never.",
         timedelta(seconds=30),
         least=timedelta(0),
         most=_DAY,
