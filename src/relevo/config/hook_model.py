@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
+from relevo.config.hook_target import PROGRAM_FORMS, SERVICE_FORMS
 from relevo.config.key import key
 from relevo.hooks.contract import Stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MS = timedelta(milliseconds=1)
 _DAY = timedelta(days=1)
@@ -121,7 +126,7 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredHook:
-    """One [[hook]]: a program with contract v2."""
+    """One [[hook]]: a program or service with contract v2."""
 
     name: str = key("For logs and traces; default: the target's file name.", "")
     stage: str = key(
@@ -131,14 +136,30 @@ class DeclaredHook:
     )
     form: str = key(
         "How it is called: `exec`, a process a call; `worker`, processes that stay and answer many "
-        "calls, a JSON object a line; `python`, the same with functions of a Python file.",
+        "calls, a JSON object a line; `python`, the same with functions of a Python file; `http`, "
+        "a POST; `milter`, a mail filter (post-data); `policy`, a server of Postfix's policy "
+        "delegation (mail, rcpt).",
         "exec",
-        choices=("exec", "worker", "python"),
+        choices=PROGRAM_FORMS + SERVICE_FORMS,
     )
-    target: str = key("The program; relative to the config directory. Needed.", "")
+    target: str = key(
+        "The program, relative to the config directory; of `http` the URL; of `milter` and "
+        "`policy` `unix:/PATH` or `HOST:PORT`. Needed.",
+        "",
+    )
+    secret_file: str = key(
+        "File with the secret that signs the requests of `http`, relative to the config "
+        "directory; one line. Empty: they are not signed.",
+        "",
+    )
+    ca_file: str = key(
+        "File with the certificates that an `https:` target is verified with, relative to the "
+        "config directory. Empty: those of the system.",
+        "",
+    )
     arguments: tuple[str, ...] = key("Its arguments.", ())
     timeout: timedelta = key(
-        "It is killed after this.",
+        "It is killed, or given up, after this.",
         timedelta(seconds=30),
         least=_MS,
         most=timedelta(minutes=10),
@@ -176,3 +197,17 @@ class DeclaredHook:
         "As in `[hooks]`; 0: that one.", 0, unit="bytes", least=0, most=1024 * _GIB
     )
     open_files: int = key("As in `[hooks]`; 0: that one.", 0, least=0)
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is connected to, and no program of ours."""
+        return self.form in SERVICE_FORMS
+
+    def placed(self, config_dir: Path) -> DeclaredHook:
+        """With its files below the config directory."""
+        return replace(
+            self,
+            target=self.target if self.is_service else str(config_dir / self.target),
+            secret_file=str(config_dir / self.secret_file) if self.secret_file else "",
+            ca_file=str(config_dir / self.ca_file) if self.ca_file else "",
+        )

@@ -9,9 +9,11 @@ from typing import Any
 
 from relevo.config.convert import convert, nearest
 from relevo.config.hook_model import DeclaredHook
+from relevo.config.hook_target import SERVICE_FORMS, STAGES_OF, BadTarget, service_address
 from relevo.config.schema import HOOK_KEYS, HOOK_TABLE
 from relevo.config.settings import Reading
 from relevo.config.toml_lines import Path
+from relevo.hooks.contract import Stage
 
 MAX_HOOKS = 30
 
@@ -46,5 +48,24 @@ def _read_table(
     if not hook.target and "target" not in table:
         line = lines[HOOK_TABLE, index]
         found.problem(line, f"{HOOK_TABLE}.target", "the hook has no target", "name its program")
+    elif hook.form in SERVICE_FORMS:
+        _check_service(found, lines, index, table, hook)
     reading.problems += found.problems
     reading.hooks.append(replace(hook, name=hook.name or PurePath(hook.target).name))
+
+
+def _check_service(
+    found: Reading, lines: dict[Path, int], index: int, table: dict[str, Any], hook: DeclaredHook
+) -> None:
+    try:
+        service_address(hook.form, hook.target)
+    except BadTarget as error:
+        line = lines[HOOK_TABLE, index, "target"]
+        text = f"{hook.target!r} is no target of the form {hook.form}"
+        found.problem(line, f"{HOOK_TABLE}.target", text, str(error))
+    stages = STAGES_OF.get(hook.form)
+    if stages is not None and Stage(hook.stage) not in stages:
+        line = lines[HOOK_TABLE, index, "stage" if "stage" in table else "form"]
+        text = f"the form {hook.form} cannot be asked at {hook.stage}"
+        names = ", ".join(sorted(stage.value for stage in stages))
+        found.problem(line, f"{HOOK_TABLE}.stage", text, f"write {names}")

@@ -60,11 +60,7 @@ def load(
         values["hostname"] = hostname(profile)
         origins["hostname"] = "system"
 
-    hooks = tuple(
-        replace(hook, target=str(config_dir / hook.target))
-        for reading in readings
-        for hook in reading.hooks
-    )
+    hooks = tuple(hook.placed(config_dir) for reading in readings for hook in reading.hooks)
     routes = tuple(
         replace(route, credentials=str(config_dir / route.credentials))
         if route.credentials

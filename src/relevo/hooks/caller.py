@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from relevo.hooks.calls import HookPool
 from relevo.hooks.programs import Form, Program, Programs
+from relevo.hooks.service_forms import service_pools
 from relevo.hooks.settings import pool_settings
 from relevo.hooks.wire import How, Report
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.hooks.breaker import Breaker
     from relevo.hooks.host import PoolSockets
+    from relevo.hooks.services import ServicePool
     from relevo.hooks.statistics import HookCounter, HookOutcome
 
 logger = logging.getLogger("relevo.hooks")
@@ -59,6 +61,7 @@ class Caller:
         self._sockets = sockets
         self._counter = counter
         self._breakers: dict[str, Breaker] = {}
+        self._services: dict[int, ServicePool] = {}
         self._warned: set[tuple[str, str]] = set()
         self.reconfigure(config)
 
@@ -67,7 +70,9 @@ class Caller:
         self.config = config
         self.programs = Programs(config)
         slot_timeout_s = config.hooks.slot_timeout.total_seconds()
-        self._pools = {
+        self.close()
+        self._services = service_pools(config)
+        self._pools: dict[int, HookPool | ServicePool] = {
             settings.index: HookPool(
                 self._sockets.workers[settings.index],
                 settings.identity,
@@ -75,7 +80,13 @@ class Caller:
             )
             for settings in pool_settings(config)
         }
+        self._pools.update(self._services)
         self._breakers.clear()
+
+    def close(self) -> None:
+        """Give up what is kept between calls; calls that go on are not touched."""
+        for pool in self._services.values():
+            pool.close()
 
     async def call(
         self,

@@ -23,6 +23,7 @@ from relevo.hooks.contract import (
 from relevo.hooks.contract.answers import refusal
 from relevo.hooks.contract.json_form import read_verdict
 from relevo.hooks.programs import Form
+from relevo.hooks.services.pool import Judged
 from relevo.hooks.statistics import HookOutcome
 from relevo.journal.events import HookVerdict
 
@@ -42,6 +43,8 @@ _SHOWN_ERRORS = 2000  # octets of stderr in the history
 def judge(called: Called, stage: Stage) -> tuple[Verdict, str]:
     """The verdict, and in words what is wrong with the hook, if anything."""
     program, report = called.program, called.report
+    if isinstance(report, Judged):
+        return report.verdict, ""
     if not called.has_ended_by_itself:
         return on_failure(program, stage, report.output), report.describe()
     if program.form is Form.V1:
@@ -100,12 +103,14 @@ def joined(first: Changes, second: Changes) -> Changes:
     if second.is_none:
         return first
     return Changes(
+        add=second.add + first.add,
         add_recipients=first.add_recipients + second.add_recipients,
         remove_recipients=first.remove_recipients + second.remove_recipients,
         redirect=second.redirect or first.redirect,
         reverse_path=first.reverse_path if second.reverse_path is None else second.reverse_path,
         body=first.body if second.body is None else second.body,
         route=second.route or first.route,
+        hold=first.hold or second.hold,
         tags=joined_tags(first.tags, second.tags),
     )
 

@@ -119,6 +119,8 @@ class PostDataHooks:
 
 def changed_start(start: bytes, changes: Changes) -> bytes:
     """The header with what a hook wants changed."""
+    if changes.head is not None:
+        start = changes.head.octets + start[head_length(start) :]
     if changes.remove or changes.replace:
         length = head_length(start)
         head = remove_fields(start[:length], *changes.remove)

@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relevo.config.hook_target import SERVICE_FORMS
 from relevo.hooks.contract import OnError, Stage
 from relevo.hooks.files import NOTHING, HookFile, HookFolder, hook_file
 from relevo.hooks.settings import ALIAS_POOL, FIRST_DECLARED_POOL, POST_DATA_POOL, PYTHON_WORDS
@@ -54,6 +55,8 @@ class Program:
     @property
     def words(self) -> tuple[str, ...]:
         """What is run, with the arguments of the declaration."""
+        if self.kind in SERVICE_FORMS:
+            return (self.file.path,)
         if self.kind == "python":
             return (*PYTHON_WORDS, self.file.path, *self.arguments)
         return (self.file.path, *self.arguments)
@@ -104,11 +107,18 @@ class Programs:
 
 
 def _from_declaration(pool: int, declared: DeclaredHook) -> Program:
+    if declared.is_service:
+        file = HookFile(declared.name, declared.target, NOTHING)
+        return _declared_program(pool, declared, file)
     try:
         file = hook_file(declared.name, declared.target, Path(declared.target).stat())
     except OSError as error:
         problem = error.strerror or "it cannot be looked at"
         file = HookFile(declared.name, declared.target, NOTHING, problem=problem)
+    return _declared_program(pool, declared, file)
+
+
+def _declared_program(pool: int, declared: DeclaredHook, file: HookFile) -> Program:
     return Program(
         file,
         Form.V2,

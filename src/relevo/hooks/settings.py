@@ -71,6 +71,8 @@ def pool_settings(config: Config) -> tuple[PoolSettings, ...]:
         PoolSettings(ALIAS_POOL, hooks.alias_max_concurrent, directory, limits, user=user),
     ]
     for number, declared in enumerate(config.hook):
+        if declared.is_service:
+            continue
         pools.append(_declared_pool(number, declared, limits, directory, user))
     return tuple(pools)
 

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relevo.config.hook_target import SERVICE_FORMS
+
 if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.hooks.programs import Program
@@ -20,6 +22,8 @@ _FIRST_LINE = 256  # octets that the kernel reads of a script's first line
 def find_fault(config: Config, program: Program) -> str:
     """What is wrong with the program, "" when nothing was found."""
     file = program.file
+    if program.kind in SERVICE_FORMS:
+        return ""  # whether it is there is seen by asking it
     if file.problem:
         return file.problem
     if program.kind != "python" and not os.access(file.path, os.X_OK):

@@ -35,6 +35,7 @@ from relevo.mailauth import (
 )
 from relevo.mailauth.arc import ArcOutcome
 from relevo.mailauth.dmarc import QUARANTINE_FIELD, Policy, quarantine_field
+from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import Envelope, NewMessage
 from relevo.reception import answers
 from relevo.value import dataclass
@@ -170,7 +171,8 @@ def traced_start(transaction: Transaction, message: ArrivingMessage, arrival: Ar
     )
     head, rest = own_head(message, arrival)
     authenticated = b"" if arrival.identity else _authentication_fields(transaction, arrival)
-    return b"".join((authenticated, received_field(facts), transaction.signatures, head, rest))
+    own = (transaction.hook_fields, authenticated, received_field(facts), transaction.signatures)
+    return b"".join((*own, head, rest))
 
 
 def own_head(message: ArrivingMessage, arrival: Arrival) -> tuple[bytes, bytes]:
@@ -225,7 +227,7 @@ def compose(
     units = plan_units(
         hooked.expansion,
         is_local=directory.is_local,
-        now=arrival.time,
+        now=HELD_UNTIL if transaction.hold else arrival.time,
         route_of=routes.for_sender(envelope.reverse_path),
     )
     events: tuple[Event, ...] = (event, *hooked.records)

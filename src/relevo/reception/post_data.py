@@ -82,6 +82,7 @@ async def ask_hooks(
                 raise RefusedByHook(error.answer, outcome.records, str(error)) from error
             if changes.body is not None:
                 _replace_body(transaction, message, changes.body)
+            transaction.hold = transaction.hold or changes.hold
             transaction.hook_tags = joined_tags(transaction.hook_tags, changes.tags)
             return Hooked(outcome.start, expansion, outcome.records)
         case _:

@@ -41,6 +41,8 @@ logger = logging.getLogger("relevo.reception")
 
 MAX_RECORDS = 200
 """Of a transaction's hooks that are kept for its message; what comes beyond is left out."""
+MAX_FIELDS = 64 * 1024
+"""Octets of header fields that hooks give before there is a message; more are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,13 @@ class SessionHooks:
 
 
 def _keep(transaction: Transaction, outcome: StageOutcome) -> None:
+    changes = outcome.changes
+    if changes.add:
+        fields = changes.add + transaction.hook_fields
+        if len(fields) <= MAX_FIELDS:
+            transaction.hook_fields = fields
+    transaction.hold = transaction.hold or changes.hold
+    transaction.is_discarded = transaction.is_discarded or outcome.is_dropped
     transaction.hook_tags = joined_tags(transaction.hook_tags, outcome.changes.tags)
     transaction.hook_records = (transaction.hook_records + outcome.records)[:MAX_RECORDS]
 

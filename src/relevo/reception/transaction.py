@@ -47,6 +47,9 @@ class Transaction:
     findings: Findings | None = None  # what signatures are worth; None: not looked at
     signatures: bytes = b""  # ours: whole fields, to stand above what the client sent
     hook_tags: tuple[str, ...] = ()
+    hook_fields: bytes = b""  # whole fields of hooks at mail and rcpt, to stand on top
+    hold: str = ""  # why a hook has the message wait for the operator
+    is_discarded: bool = False  # by a hook: it is accepted, and nothing comes of it
     hook_records: tuple[HookVerdict, ...] = ()  # of hooks that accepted what came so far
 
     def drop(self) -> None:

@@ -76,45 +76,59 @@ class SessionVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=T
 
 
 class MailVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The answer at mail. `sender` replaces the reverse-path, `""` by the null one."""
+    """The answer at mail. `sender` replaces the reverse-path, `""` by the null one.
 
-    verdict: Literal["accept", "reject", "tempfail"] = "accept"
+    With `discard` the whole message is accepted and dropped when it has come.
+    """
+
+    verdict: Literal["accept", "reject", "tempfail", "discard"] = "accept"
     code: int = 0
     enhanced: str = ""
     text: str = ""
     sender: str | None = None
+    add_headers: list[HeaderField] = []
     tags: list[str] = []
 
     def value(self, stage: Stage) -> Verdict:
         """Raises InvalidVerdict."""
         if self.verdict == "accept":
             _addresses(self.sender or "")
-            return Accept(Changes(reverse_path=self.sender, tags=_tags(self.tags)))
+            add, tags = _fields(self.add_headers), _tags(self.tags)
+            return Accept(Changes(add=add, reverse_path=self.sender, tags=tags))
+        if self.verdict == "discard":
+            return Discard(clean_text(self.text))
         return _refused(stage, self.verdict, self.code, self.enhanced, self.text)
 
 
 class RcptVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The answer at rcpt. `redirect`: addresses that the forward-path stands for, if any."""
+    """The answer at rcpt. `redirect`: addresses that the forward-path stands for, if any.
 
-    verdict: Literal["accept", "reject", "tempfail"] = "accept"
+    With `discard` the whole message is accepted and dropped when it has come.
+    """
+
+    verdict: Literal["accept", "reject", "tempfail", "discard"] = "accept"
     code: int = 0
     enhanced: str = ""
     text: str = ""
     redirect: list[str] = []
+    add_headers: list[HeaderField] = []
     tags: list[str] = []
 
     def value(self, stage: Stage) -> Verdict:
         """Raises InvalidVerdict."""
         if self.verdict == "accept":
             redirect = _addresses(*self.redirect)
-            return Accept(Changes(redirect=redirect, tags=_tags(self.tags)))
+            add, tags = _fields(self.add_headers), _tags(self.tags)
+            return Accept(Changes(add=add, redirect=redirect, tags=tags))
+        if self.verdict == "discard":
+            return Discard(clean_text(self.text))
         return _refused(stage, self.verdict, self.code, self.enhanced, self.text)
 
 
 class PostDataVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The answer at post-data; what is left out has the default shown."""
 
-    verdict: Literal["accept", "reject", "tempfail", "discard"] = "accept"
+    verdict: Literal["accept", "reject", "tempfail", "discard", "quarantine"] = "accept"
     code: int = 0  # 0: 554 or 451
     enhanced: str = ""  # "": 5.7.1 or 4.7.1
     text: str = ""
@@ -131,7 +145,7 @@ class PostDataVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
 
     def value(self, stage: Stage) -> Verdict:
         """Raises InvalidVerdict."""
-        if self.verdict == "accept":
+        if self.verdict in {"accept", "quarantine"}:
             return Accept(self._changes())
         if self.verdict == "discard":
             return Discard(clean_text(self.text))
@@ -140,7 +154,7 @@ class PostDataVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
     def _changes(self) -> Changes:
         _addresses(self.sender or "")
         return Changes(
-            add=b"".join(field.whole() for field in self.add_headers),
+            add=_fields(self.add_headers),
             remove=tuple(self.remove_headers),
             replace=tuple((field.name, field.whole()) for field in self.replace_headers),
             add_recipients=_addresses(*self.add_recipients),
@@ -148,8 +162,14 @@ class PostDataVerdict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
             redirect=_addresses(*self.redirect),
             reverse_path=self.sender,
             body=self._body(),
+            hold=self._hold(),
             tags=_tags(self.tags),
         )
+
+    def _hold(self) -> str:
+        if self.verdict == "accept":
+            return ""
+        return clean_text(self.text) or "held by policy"
 
     def _body(self) -> bytes | None:
         """With CRLF line ends, whichever it came with; None: as it was."""
@@ -258,6 +278,10 @@ def _refused(stage: Stage, verdict: str, code: int, enhanced: str, text: str) ->
     if code // 100 != usual.code // 100:
         raise InvalidVerdict(f"code {code} does not go with {verdict}")
     return Refuse(code, enhanced or usual.enhanced, usual.text)
+
+
+def _fields(fields: list[HeaderField]) -> bytes:
+    return b"".join([field.whole() for field in fields])
 
 
 def _tags(texts: list[str]) -> tuple[str, ...]:

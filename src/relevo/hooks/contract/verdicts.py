@@ -31,11 +31,19 @@ class OnError(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class HeadEdit:
+    """A header that takes the place of the message's. `summary`: what differs, for people."""
+
+    octets: bytes  # whole fields, CRLF, without the blank line
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What shall become of an accepted message; all of it commits with the message.
 
     Header fields are whole: name, colon, value, CRLF; continuation lines begin with a blank. The
-    order of effects: remove, replace, add on top. Addresses are texts as the hook wrote them.
+    order of effects: head, remove, replace, add on top. Addresses are texts as the hook wrote them.
     """
 
     add: bytes = b""  # fields, put on top of everything
@@ -45,8 +53,10 @@ class Changes:
     remove_recipients: tuple[str, ...] = ()
     redirect: tuple[str, ...] = ()  # in the place of all recipients, or of the one asked about
     reverse_path: str | None = None  # "" is the null reverse-path
+    head: HeadEdit | None = None
     body: bytes | None = None  # CRLF line ends; what follows the header and its blank line
     route: str = ""  # of this attempt
+    hold: str = ""  # why it waits in the queue until somebody releases it
     tags: tuple[str, ...] = ()
 
     @property
@@ -55,7 +65,7 @@ class Changes:
 
     def summary(self) -> str:
         """One line for people: what changes."""
-        parts = []
+        parts = [] if self.head is None else [self.head.summary]
         added = [name.decode() for name in field_names(self.add)]
         if added:
             parts.append(f"adds {', '.join(added)}")
@@ -75,6 +85,8 @@ class Changes:
             parts.append(f"a body of {len(self.body)} octets")
         if self.reverse_path is not None:
             parts.append(f"reverse-path <{self.reverse_path}>")
+        if self.hold:
+            parts.append(f"holds it: {self.hold}")
         if self.tags:
             parts.append(f"tags {', '.join(self.tags)}")
         return "; ".join(parts)
