@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from relevo.hooks.services.failures import ServiceFailed
 
@@ -35,8 +35,7 @@ class Connection(asyncio.Protocol):
     # -- what asyncio tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by type
 
     def data_received(self, data: bytes) -> None:
         self.has_answered = True
