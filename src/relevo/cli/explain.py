@@ -1,4 +1,4 @@
-"""`relevo explain`: why an address goes where it goes."""
+"""`relevo explain`: why an address goes where it goes, and why a message gets its results."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from relevo.cli.command import Command
+from relevo.cli.explain_file import EnvelopeOptions, explain_file
 from relevo.cli.hooks_of_command import alias_hooks
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.directory import DirectoryWatcher, Existence, UnknownNow
 from relevo.directory.explanation import Branch, Explanation, Look, target_text
 from relevo.mail import InvalidUser, parse_address
+
+if TYPE_CHECKING:
+    from relevo.config import Config
 
 
 @click.command(
@@ -24,20 +29,47 @@ from relevo.mail import InvalidUser, parse_address
     examples=(
         "relevo explain info@example.org",
         "relevo explain --json in.fo+tag@example.org",
+        "relevo explain message.eml",
+        "relevo explain --client-ip 192.0.2.7 --mail-from a@example.net message.eml",
     ),
 )
-@click.argument("address")
+@click.argument("what", metavar="ADDRESS|MESSAGE")
+@click.option("--client-ip", default="", help="Of a message: the address of who sent it.")
+@click.option("--helo", default="", help="Of a message: the name that the client gave in EHLO.")
+@click.option(
+    "--mail-from", default=None, help="Of a message: its reverse-path; <> for the null one."
+)
 @json_option
 @config_dir_option
 @set_option
-def explain(address: str, as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
-    """Why does mail for an address go where it goes?
+def explain(
+    what: str,
+    client_ip: str,
+    helo: str,
+    mail_from: str | None,
+    as_json: bool,
+    config_dir: Path,
+    overrides: tuple[str, ...],
+) -> None:
+    """Why does mail for an address go where it goes? Why does a message get its results?
 
-    Shows how its local part is read, who is asked whether it exists, and the whole tree of aliases
-    down to the final targets, with every answer and the time it took. Alias hooks are really
-    called. Exit code 1 when mail for it would not be taken.
+    Of an address: how its local part is read, who is asked whether it exists, and the whole tree
+    of aliases down to the final targets, with every answer and the time it took. Alias hooks are
+    really called. Exit code 1 when mail for it would not be taken.
+
+    Of a message (a file, or `-` for standard input): every step of SPF, DKIM, ARC and DMARC, the
+    questions to DNS with their answers, and what the server would answer now. What the options do
+    not say is taken from the Return-Path and the first Received field. Exit code 1 when the message
+    would be refused.
     """
     config = load_config(config_dir, overrides)
+    if what == "-" or ("@" not in what or "/" in what) or Path(what).is_file():
+        explain_file(what, EnvelopeOptions(client_ip, helo, mail_from), config, as_json=as_json)
+    else:
+        _explain_address(what, config, as_json=as_json)
+
+
+def _explain_address(address: str, config: Config, *, as_json: bool) -> None:
     parsed = parse_address(address)
     if not parsed.local or not parsed.domain:
         raise click.UsageError(f"{address!r} is not an address; write user@domain")

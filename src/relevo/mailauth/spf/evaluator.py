@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -62,13 +62,14 @@ async def check_host(
     receiver: str = "unknown",
     with_explanation: bool = False,
     timeout_s: float = TIMEOUT_S,
+    trace: Callable[[str], None] | None = None,
 ) -> SpfResult:
     """Check the domain of `reverse_path`, or that of `hello_name` for the null reverse-path.
 
     `reverse_path` is `local@domain`, "" or "<>". `receiver` is our host name, for explanations.
     With `with_explanation`, a fail asks for the domain's explanation, which is one look-up more.
-    `timeout_s` bounds the check, and once more the explanation. Raises nothing: whatever goes wrong
-    is an outcome.
+    `timeout_s` bounds the check, and once more the explanation. `trace` is told each step, for
+    people. Raises nothing: whatever goes wrong is an outcome.
     """
     is_null = reverse_path in {"", "<>"}
     local, _, domain = ("", "", hello_name) if is_null else reverse_path.rpartition("@")
@@ -79,7 +80,7 @@ async def check_host(
     ip = _plain_ip(client_ip)
     if ip is None:
         return SpfResult(SpfOutcome.NONE, "not an IP address", identity, checked)
-    check = _Check(ip, local or "postmaster", checked, hello_name, receiver, resolver)
+    check = _Check(ip, local or "postmaster", checked, hello_name, receiver, resolver, trace)
     try:
         async with asyncio.timeout(timeout_s):
             verdict = await check.domain(checked)
@@ -123,8 +124,10 @@ class _Check:
         hello_name: str,
         receiver: str,
         resolver: DnsLookups,
+        trace: Callable[[str], None] | None = None,
     ) -> None:
         self._ip = ip
+        self._trace = trace
         self._resolver = resolver
         self._lookups = 0
         self._void_lookups = 0
@@ -145,9 +148,14 @@ class _Check:
         octets = select_record((await self._resolver.txt(domain)).records)
         if octets is None:
             return _Verdict(SpfOutcome.NONE, _NO_RECORD, domain)
+        if self._trace is not None:
+            self._trace(f"{domain}: record {octets.decode('latin-1')}")
         record = parse_record(octets)
         for directive in record.directives:
             reason = await self._match(directive.mechanism, domain)
+            if self._trace is not None:
+                matches = "does not match" if reason is None else directive.outcome.value
+                self._trace(f"{domain}: {directive.text} → {matches}")
             if reason is not None:
                 is_fail = directive.outcome is SpfOutcome.FAIL
                 explanation = record.explanation if is_fail else None

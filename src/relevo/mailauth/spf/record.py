@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -98,10 +98,11 @@ Mechanism = All | Include | A | Mx | Ptr | Ip | Exists
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """A mechanism and what its match means."""
+    """A mechanism and what its match means; `text` is how the record has it."""
 
     outcome: SpfOutcome
     mechanism: Mechanism
+    text: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ def _directive(term: str) -> Directive:
     mechanism = _mechanism(parts[2].lower(), parts[3])
     if mechanism is None:
         raise BadRecord(f"{_shown(term)} is no valid mechanism")
-    return Directive(_OUTCOMES[parts[1]], mechanism)
+    return Directive(_OUTCOMES[parts[1]], mechanism, term)
 
 
 def _mechanism(name: str, rest: str) -> Mechanism | None:
