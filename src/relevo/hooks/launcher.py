@@ -75,8 +75,12 @@ _PROCESSES_EACH = 4  # of the user's other hooks, which may start them at the sa
 _COUNTED_FOR = 10.0  # seconds for which it is known how many the user has
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
 _END_OF_CHILD = (signal.SIGCHLD,)
-IGNORED_HERE = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ)
-"""By the host, by this program or by Python; what has a handler, an exec resets."""
+IGNORED_HERE = (
+    signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ,
+    signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
+)  # fmt: skip
+"""By the host, by this program, by Python, or by whoever started the server (a shell's `&` ignores
+QUIT); what has a handler, an exec resets."""
 
 
 class Stop(BaseException):

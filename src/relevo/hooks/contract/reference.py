@@ -161,6 +161,7 @@ coroutine function runs in a thread.
 ```python
 from relevo.hook import Message, PostDataContext, PostDataVerdict, Reject
 
+
 async def post_data(message: Message, context: PostDataContext) -> PostDataVerdict | None:
     if b"lottery" in message.body:
         raise Reject("No lotteries, please")
