@@ -126,6 +126,7 @@ def rules_of(config: Config) -> Rules:
     return Rules(
         retry=RetrySteps.parse(config.queue.retry),
         give_up_after=config.queue.give_up_after.total_seconds(),
+        delay_after=config.queue.delay_notice.total_seconds() or None,
     )
 
 

@@ -114,6 +114,19 @@ class Queue:
         "the message is old, the last when none is; up to a minute at random is added.",
         ("1m", "5m", "10m", "20m"),
     )
+    delay_notice: timedelta = key(
+        "Age at which the sender is told, once, of a recipient that still waits; 0: never.",
+        timedelta(hours=4),
+        least=timedelta(0),
+        most=3650 * _DAY,
+    )
+    notices_per_minute: int = key(
+        "Notifications (DSNs) to one address a minute; more are left out, and the log says so. "
+        "0: no limit.",
+        60,
+        least=0,
+        most=1_000_000,
+    )
     retry_at_start: bool = key(
         "Try all waiting messages when the server starts, instead of each at its time.", False
     )

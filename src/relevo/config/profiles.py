@@ -58,6 +58,8 @@ DIFFERENCES = (
         "outbound.allow_addresses", ("0.0.0.0/0", "::/0"), "chasquid connects to any address."
     ),
     Difference("queue.retry_at_start", True, "chasquid tries all at start."),
+    Difference("queue.delay_notice", timedelta(0), "chasquid tells of failures only."),
+    Difference("queue.notices_per_minute", 0, "chasquid has no limit."),
     Difference("queue.give_up_after", timedelta(hours=20), "chasquid's default."),
     Difference("mail_log.path", "syslog", "chasquid's default."),
     Difference("monitoring.names", "chasquid", "Dashboards ask for chasquid's names."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
 from relevo.delivery.bounce import Surroundings
@@ -14,6 +16,7 @@ from relevo.delivery.lmtp import LmtpAgent, parse_server
 from relevo.delivery.mailbox_pattern import InvalidPattern, parse_pattern
 from relevo.delivery.maildir import MaildirAgent
 from relevo.delivery.mda import MdaAgent
+from relevo.delivery.notice_limits import NoticeLimits
 from relevo.delivery.pipe import PipeAgent
 from relevo.delivery.route_rules import route_table
 from relevo.delivery.routing import LOCAL, PIPE
@@ -88,12 +91,15 @@ class _PolicyMaker:
         self._remote = remote
         self._made_from: object = None
         self._agents: Mapping[str, Agent] = {}
+        self._limits_made_from: object = None
+        self._limits = NoticeLimits(0)
 
     def make(self, config: Config) -> Policy:
         made_from = (config.delivery, config.hostname, config.config_dir)
         if made_from != self._made_from:
             self._agents = self._make_agents(config)
             self._made_from = made_from
+        give_up_after = config.queue.give_up_after.total_seconds()
         around = Surroundings(
             hostname=config.hostname,
             is_local=lambda domain: self._directory().is_local(domain),
@@ -101,15 +107,26 @@ class _PolicyMaker:
             postmaster=lambda: self._directory().postmaster(),
             route_of=route_table(config).for_sender(""),
             is_local_smtp=config.delivery.local.startswith("lmtp:"),
+            limits=self._limits_of(config),
+            gives_up=lambda created: created + give_up_after,
         )
         agents = {**self._agents, **self._remote(config)}
         return Policy(
             agents,
             around,
-            config.queue.give_up_after.total_seconds(),
+            give_up_after,
             RetrySteps.parse(config.queue.retry).next_try,
             self._hooks(),
+            config.queue.delay_notice.total_seconds() or inf,
         )
+
+    def _limits_of(self, config: Config) -> NoticeLimits:
+        """What was counted is kept while the limit stays."""
+        made_from = (config.queue.notices_per_minute, config.server.workers)
+        if made_from != self._limits_made_from:
+            self._limits = NoticeLimits(made_from[0], made_from[1] or os.cpu_count() or 1)
+            self._limits_made_from = made_from
+        return self._limits
 
     def _make_agents(self, config: Config) -> Mapping[str, Agent]:
         delivery = config.delivery

@@ -58,6 +58,7 @@ class Result:
     detail: str = ""
     peer: str = ""  # the server that decided
     tls: str = ""  # how the connection to it was protected
+    is_passed_on: bool = False  # with what the sender wants to hear: the server tells it
 
 
 DELIVERED = Result(Outcome.DELIVERED, "2.0.0")

@@ -1,12 +1,16 @@
 """Who is told about the fate of a message: the decision to send a DSN, and its way into the queue.
 
-Decided at each attempt, not at the end of the message: failures and give-ups of one attempt, and
-deliveries for which NOTIFY=SUCCESS was asked, make one DSN to the reverse-path. It commits
-together with the outcome it tells of.
+Decided at each attempt, not at the end of the message: failures and give-ups of one attempt,
+deliveries for which NOTIFY=SUCCESS was asked, and recipients that wait for too long, once each,
+make one DSN to the reverse-path. It commits together with the outcome it tells of.
+
+A server that offers DSN was given NOTIFY with the recipient and tells of the delivery itself; for
+another one the report says "relayed" (RFC 3461 §5.2.2).
 
 Never: for a message with the null reverse-path (RFC 5321 §6.1), for a recipient whose NOTIFY
-excludes it (RFC 3461 §4.1). A DSN that fails goes to the postmaster, once; when that fails too it
-ends with a line in the log. So there is no loop.
+excludes it (RFC 3461 §4.1), more than so many a minute to one address (`NoticeLimits`). A DSN that
+fails goes to the postmaster, once; when that fails too it ends with a line in the log. So there is
+no loop.
 
 A DSN counts against no limit of the queue and carries no trace field.
 """
@@ -15,10 +19,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
 
+from relevo.delivery.notice_limits import NoticeLimits
 from relevo.delivery.routing import (
+    LMTP,
     LOCAL,
     PIPE,
     ExpandedTarget,
@@ -50,6 +56,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_FAILURES = frozenset({Fate.FAILED, Fate.GIVEN_UP})
+_DELIVERING = frozenset({LOCAL, PIPE, LMTP})  # routes that end in a mailbox or command
+
 
 class NotificationPostponed(Exception):
     """A sender of ours cannot be told now, because its aliases cannot be resolved now."""
@@ -67,6 +76,9 @@ class Surroundings:
     fallback_domain: str = "unknown"
     route_of: Callable[[str], str] = to_exchangers  # of mail from <> to another domain
     is_local_smtp: bool = False  # mailboxes are behind a server whose replies are SMTP's (LMTP)
+    limits: NoticeLimits = field(default_factory=lambda: NoticeLimits(0))
+    # Until when a message is tried, by the time it came; None: that is not said.
+    gives_up: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +90,15 @@ class Notification:
 
 
 def is_of_interest(settled: Settled) -> bool:
-    """Does the sender want to hear of this? (RFC 3461 §4.1; default: of failures.)"""
+    """Does the sender want to hear of this? (RFC 3461 §4.1; default: of failures and delays.)"""
     notify = settled.recipient.notify
     match settled.fate:
         case Fate.FAILED | Fate.GIVEN_UP:
             return not notify or "FAILURE" in notify
         case Fate.DELIVERED:
-            return "SUCCESS" in notify
+            return "SUCCESS" in notify and not settled.is_passed_on
+        case Fate.LATE:
+            return not notify or "DELAY" in notify
         case Fate.WAITING:
             return False
 
@@ -114,7 +128,9 @@ async def notify(
     addressee = _addressee(unit, told, around)
     if addressee is None:
         return None
-    has_failures = any(settled.fate is not Fate.DELIVERED for settled in told)
+    has_failures = any(settled.fate in _FAILURES for settled in told)
+    if not around.limits.admits(str(addressee), now):
+        return None
     targets = await _targets(addressee, around, may_postpone=may_postpone and has_failures)
     dsn_id = around.new_id(now)
     originals = [recipient.original for recipient in unit.recipients]
@@ -131,6 +147,8 @@ async def notify(
         returns_headers_only=unit.envelope.ret == "HDRS"
         or unit.envelope.requires_tls
         or not has_failures,
+        will_retry_until=around.gives_up(unit.created) if around.gives_up else None,
+        takes_smtputf8=unit.envelope.smtputf8 or not addressee.local.isascii(),
     )
     content = MemoryContent(compose_dsn(facts))
     accepted = Accepted(
@@ -160,6 +178,8 @@ async def notify(
 
 def _addressee(unit: Unit, told: Sequence[Settled], around: Surroundings) -> Address | None:
     """Who is to be told; None: nobody."""
+    if unit.envelope.is_dsn and not any(settled.fate in _FAILURES for settled in told):
+        return None
     if not unit.envelope.is_dsn:
         try:
             sender = parse_address(unit.envelope.reverse_path)
@@ -194,18 +214,45 @@ async def _targets(
 
 def _dsn_recipient(unit: Unit, settled: Settled, around: Surroundings) -> DsnRecipient:
     recipient: QueuedRecipient = settled.recipient
-    not_smtp = {PIPE} if around.is_local_smtp else {LOCAL, PIPE}
-    is_delivered = settled.fate is Fate.DELIVERED
+    said, diagnostic_type = recipient.detail, _words_of(unit, around)
+    if settled.peer and said.startswith(opening := f"{settled.peer} said: "):
+        said, diagnostic_type = said.removeprefix(opening), "smtp"
     return DsnRecipient(
         original=recipient.original,
         final="" if recipient.kind is TargetKind.PIPE else recipient.target,
-        action=DsnAction.DELIVERED if is_delivered else DsnAction.FAILED,
+        action=_action(unit, settled),
         status=recipient.status,
-        diagnostic=recipient.detail,
-        is_smtp=route_kind(unit.route) not in not_smtp,
+        diagnostic=said,
+        diagnostic_type=diagnostic_type,
         is_timed_out=settled.fate is Fate.GIVEN_UP,
         orcpt=recipient.orcpt,
+        remote_mta=settled.peer.partition(" ")[0],
     )
+
+
+def _words_of(unit: Unit, around: Surroundings) -> str:
+    """The type of a diagnostic that is no reply of a named server (RFC 3464 §2.1.1)."""
+    match route_kind(unit.route):
+        case kind if kind == LOCAL and around.is_local_smtp:
+            return "smtp"
+        case kind if kind in {LOCAL, PIPE}:
+            return "x-unix"
+        case _:
+            return "x-relevo"
+
+
+def _action(unit: Unit, settled: Settled) -> DsnAction:
+    match settled.fate:
+        case Fate.DELIVERED if route_kind(unit.route) in _DELIVERING:
+            return DsnAction.DELIVERED
+        case Fate.DELIVERED:
+            return DsnAction.RELAYED
+        case Fate.LATE | Fate.WAITING:
+            return DsnAction.DELAYED
+        case Fate.FAILED | Fate.GIVEN_UP:
+            return DsnAction.FAILED
+        case unreachable:
+            assert_never(unreachable)
 
 
 async def _beginning(unit: Unit) -> bytes:

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from relevo.delivery import bounce
@@ -64,6 +65,7 @@ class Policy:
     give_up_after_s: float
     next_try: Callable[[float, float], float] = next_try  # (created, now) → due
     hooks: UnitHooks | None = None  # None: none is declared for a stage of delivery
+    delay_notice_s: float = inf  # age at which senders are told of what waits
 
 
 class Dispatcher:
@@ -166,7 +168,10 @@ class Dispatcher:
         # Its age when the try was due: what made the try late, a server that was down or a clock
         # that was set forward, is to cost nobody the last one.
         is_too_old = min(now, unit.due) - unit.created >= policy.give_up_after_s
-        settlement = self._settled(agent, attempt, results, (began, now), is_too_old=is_too_old)
+        is_late = now - unit.created >= policy.delay_notice_s
+        settlement = self._settled(
+            agent, attempt, results, (began, now), is_too_old=is_too_old, is_late=is_late
+        )
         notification = None
         if any(map(bounce.is_of_interest, settlement.tried)):
             try:
@@ -201,6 +206,7 @@ class Dispatcher:
         span: tuple[float, float],
         *,
         is_too_old: bool,
+        is_late: bool = False,
     ) -> Settlement:
         route = attempt.unit.route
         began, now = span
@@ -211,6 +217,7 @@ class Dispatcher:
             now=now,
             seconds=max(0.0, now - began),
             is_too_old=is_too_old,
+            is_late=is_late,
         )
 
     def _result(

@@ -28,6 +28,10 @@ class Fate(Enum):
     FAILED = auto()
     GIVEN_UP = auto()
     WAITING = auto()
+    LATE = auto()  # waiting, for so long that the sender is to know
+
+
+_UNFINISHED = frozenset({Fate.WAITING, Fate.LATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Settled:
 
     recipient: QueuedRecipient
     fate: Fate
+    peer: str = ""  # the server that decided
+    is_passed_on: bool = False  # with what the sender wants to hear: that server tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Settlement:
 
     @property
     def is_finished(self) -> bool:
-        return all(settled.fate is not Fate.WAITING for settled in self.tried)
+        return all(settled.fate not in _UNFINISHED for settled in self.tried)
 
 
 def plain(address: str) -> str:
@@ -71,10 +77,12 @@ def settle(
     now: float,
     seconds: float,
     is_too_old: bool,
+    is_late: bool = False,
 ) -> Settlement:
     """New states and events from the results of an attempt.
 
-    `label` stands in the events as their route; `is_too_old`: temporary failures are given up.
+    `label` stands in the events as their route; `is_too_old`: temporary failures are given up;
+    `is_late`: the sender is to hear, once, of what waits.
     """
     unit = attempt.unit
     recipients = list(unit.recipients)
@@ -82,7 +90,7 @@ def settle(
     tried: list[Settled] = []
     events: list[Attempted] = []
     for index, result in zip(attempt.pending, results, strict=True):
-        settled = _settle_one(recipients[index], result, is_too_old=is_too_old)
+        settled = _settle_one(recipients[index], result, is_too_old=is_too_old, is_late=is_late)
         recipients[index] = settled.recipient
         tried.append(settled)
         outcome, detail = result.outcome, result.detail[:_MAX_DETAIL]
@@ -118,7 +126,9 @@ def postpone(attempt: Attempt, results: Sequence[Result], reason: str) -> tuple[
     )
 
 
-def _settle_one(recipient: QueuedRecipient, result: Result, *, is_too_old: bool) -> Settled:
+def _settle_one(
+    recipient: QueuedRecipient, result: Result, *, is_too_old: bool, is_late: bool
+) -> Settled:
     match result.outcome:
         case Outcome.DELIVERED:
             state, fate = RecipientState.DELIVERED, Fate.DELIVERED
@@ -126,6 +136,8 @@ def _settle_one(recipient: QueuedRecipient, result: Result, *, is_too_old: bool)
             state, fate = RecipientState.FAILED, Fate.FAILED
         case Outcome.TEMPORARY if is_too_old:
             state, fate = RecipientState.FAILED, Fate.GIVEN_UP
+        case Outcome.TEMPORARY if is_late and not recipient.is_delay_told:
+            state, fate = RecipientState.PENDING, Fate.LATE
         case Outcome.TEMPORARY:
             state, fate = RecipientState.PENDING, Fate.WAITING
         case unreachable:
@@ -140,8 +152,9 @@ def _settle_one(recipient: QueuedRecipient, result: Result, *, is_too_old: bool)
         state,
         result.detail[:_MAX_DETAIL],
         result.status,
+        recipient.is_delay_told or fate is Fate.LATE,
     )
-    return Settled(settled, fate)
+    return Settled(settled, fate, result.peer, result.is_passed_on)
 
 
 def _shown_target(recipient: QueuedRecipient) -> str:

@@ -2,8 +2,9 @@
 
 A pure function from facts to one message: a multipart/report (RFC 3462) with a text for people, a
 report for programs (RFC 3464) and the original or its header block. Lines end in CRLF. Only when
-an address has a local part outside ASCII are the types of RFC 6533 used, and the DSN itself then
-needs SMTPUTF8; else domains are written as A-labels.
+an address has a local part outside ASCII, and the sender can take it, are the media types of RFC
+6533 used, and the DSN itself then needs SMTPUTF8; else domains are written as A-labels, and what
+more is outside ASCII as utf-8-addr-xtext.
 
 Commands of pipe targets are never shown: such a recipient appears under the address the sender
 used.
@@ -139,17 +140,20 @@ def _message_fields(facts: DsnFacts) -> list[str]:
 
 
 def _recipient_fields(facts: DsnFacts, recipient: DsnRecipient) -> list[str]:
-    kind = "utf-8" if facts.needs_smtputf8 else "rfc822"
+    final = facts.shown(recipient.final or recipient.original)
+    kind = _kind_of(facts, final)
     given_kind, semicolon, given = recipient.orcpt.partition(";")
     if semicolon and given_kind.isalnum():
         # The type is the sender's; an address of ours that needs it is of type utf-8 (RFC 6533 §3).
-        original_kind = kind if given_kind.lower() == "rfc822" else given_kind
         original = facts.shown(given)
+        is_address = given_kind.lower() in {"rfc822", "utf-8"}
+        original_kind = _kind_of(facts, original) if is_address else given_kind
     else:
-        original_kind, original = kind, facts.shown(recipient.original)
+        original = facts.shown(recipient.original)
+        original_kind = _kind_of(facts, original)
     fields = [
         f"Original-Recipient: {original_kind}; {original}",
-        f"Final-Recipient: {kind}; {facts.shown(recipient.final or recipient.original)}",
+        f"Final-Recipient: {kind}; {final}",
         f"Action: {recipient.action.value}",
         f"Status: {recipient.reported_status}",
     ]
@@ -157,11 +161,16 @@ def _recipient_fields(facts: DsnFacts, recipient: DsnRecipient) -> list[str]:
         fields.append(f"Remote-MTA: dns; {ascii_domain(one_line(recipient.remote_mta))}")
     if lines := recipient.diagnostic_lines:
         pieces = [piece for line in lines for piece in textwrap.wrap(line, _DIAGNOSTIC_WIDTH)]
-        source = "smtp" if recipient.is_smtp else "x-unix"
+        source = recipient.diagnostic_type
         fields.append(f"Diagnostic-Code: {source}; " + "\r\n    ".join(pieces))
     if recipient.action is DsnAction.DELAYED and facts.will_retry_until is not None:
         fields.append(f"Will-Retry-Until: {rfc5322_date(facts.will_retry_until)}")
     return fields
+
+
+def _kind_of(facts: DsnFacts, shown: str) -> str:
+    """The address type of an address as it is written (RFC 3464 §2.1.2, RFC 6533 §3)."""
+    return "utf-8" if facts.needs_smtputf8 or "\\x{" in shown else "rfc822"
 
 
 def _attached(facts: DsnFacts) -> _Part:

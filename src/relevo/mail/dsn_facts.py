@@ -2,6 +2,9 @@
 
 Text in these values may come from other servers and commands: whatever is written into a DSN goes
 through here, so that no value can end its line.
+
+An address with a local part outside ASCII makes a DSN that needs SMTPUTF8, if the sender can take
+such; else the address is written as a utf-8-addr-xtext (RFC 6533 §3).
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ class DsnRecipient:
     action: DsnAction
     status: str = ""  # enhanced status code; "": the general one of the action
     diagnostic: str = ""  # the last error, or what the next hop said; may have several lines
-    is_smtp: bool = True  # whether the diagnostic is an SMTP reply; else it is x-unix
+    # Whose words the diagnostic is: an SMTP reply, a command's (x-unix), or our own (x-relevo).
+    diagnostic_type: str = "smtp"
     is_timed_out: bool = False  # failed because the message grew too old
     orcpt: str = ""  # ORCPT= of RCPT, decoded: "rfc822;address"
     remote_mta: str = ""  # the host that said it, if any
@@ -82,6 +86,7 @@ class DsnFacts:
     envid: str = ""  # ENVID= of MAIL, decoded
     returns_headers_only: bool = False  # RET=HDRS
     will_retry_until: float | None = None  # for delayed recipients
+    takes_smtputf8: bool = True  # the sender can be sent what needs SMTPUTF8
     # Whether the DSN can only travel with SMTPUTF8: a local part is not ASCII (RFC 6533).
     needs_smtputf8: bool = field(init=False)
 
@@ -94,7 +99,7 @@ class DsnFacts:
         for recipient in self.recipients:
             addresses += (recipient.original, recipient.final, recipient.orcpt)
         is_ascii = all(address.rpartition("@")[0].isascii() for address in addresses)
-        object.__setattr__(self, "needs_smtputf8", not is_ascii)
+        object.__setattr__(self, "needs_smtputf8", not is_ascii and self.takes_smtputf8)
 
     def shown(self, address: str) -> str:
         """An address as this DSN writes it: domains as A-labels unless it needs SMTPUTF8."""
@@ -102,7 +107,14 @@ class DsnFacts:
         if address.isascii() or self.needs_smtputf8:
             return address
         local, at, domain = address.rpartition("@")
-        return f"{local}{at}{ascii_domain(domain)}"
+        return f"{utf8_xtext(local)}{at}{ascii_domain(domain)}"
+
+
+def utf8_xtext(text: str) -> str:
+    r"""What is ASCII as it stands, all else and backslashes as `\x{HEX}` (RFC 6533 §3)."""
+    if text.isascii():
+        return text
+    return "".join(c if c.isascii() and c != "\\" else f"\\x{{{ord(c):02X}}}" for c in text)
 
 
 def ascii_domain(domain: str) -> str:

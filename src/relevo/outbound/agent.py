@@ -327,22 +327,23 @@ class _Delivery:
         finally:
             self._agent.keep(self._hop, self._way, link, host, shown)
         if done is None:
-            self._settle(letter.results(()), [False] * len(recipients), shown, link.tls)
+            self._settle(letter.results(()), [False] * len(recipients), shown, link)
             return False
         if was_used and done.is_unheard:
             return True
         results = letter.results(judge(done, shown))
-        self._settle(results, _may_go_on(letter, done), shown, link.tls)
+        self._settle(results, _may_go_on(letter, done), shown, link)
         self._learn(done)
         return False
 
     def _settle(
-        self, results: Sequence[Result], may_go_on: Sequence[bool], shown: str, facts: TlsFacts
+        self, results: Sequence[Result], may_go_on: Sequence[bool], shown: str, link: PeerLink
     ) -> None:
+        facts, tells = link.tls, "DSN" in link.extensions
         tls = " ".join(filter(None, (facts.version, facts.cipher, facts.how)))
         left: list[int] = []
         for index, result, goes_on in zip(self._left, results, may_go_on, strict=True):
-            self._results[index] = replace(result, peer=shown, tls=tls)
+            self._results[index] = replace(result, peer=shown, tls=tls, is_passed_on=tells)
             if goes_on:
                 left.append(index)
         self._left = left

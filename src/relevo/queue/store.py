@@ -57,6 +57,7 @@ class QueuedRecipient:
     state: RecipientState = RecipientState.PENDING
     detail: str = ""  # last error, or the last reply
     status: str = ""  # last enhanced status code
+    is_delay_told: bool = False  # the sender knows that it is late
 
 
 @dataclass(frozen=True, slots=True)

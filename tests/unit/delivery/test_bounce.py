@@ -11,6 +11,7 @@ import pytest
 
 from relevo.delivery.attempt import DELIVERED, Result, permanent, temporary
 from relevo.delivery.bounce import Notification, NotificationPostponed, Surroundings, notify
+from relevo.delivery.notice_limits import NoticeLimits
 from relevo.delivery.settlement import settle
 from relevo.directory import ExpansionFailed, MailTarget, PipeTarget, Target
 from relevo.journal import Accepted, DsnSent
@@ -28,10 +29,17 @@ def decide(
     *results: Result,
     around: Surroundings | None = None,
     is_too_old: bool = False,
+    is_late: bool = False,
     may_postpone: bool = True,
 ) -> Notification | None:
     settlement = settle(
-        attempt_of(unit), results, label="x", now=NOW, seconds=0, is_too_old=is_too_old
+        attempt_of(unit),
+        results,
+        label="x",
+        now=NOW,
+        seconds=0,
+        is_too_old=is_too_old,
+        is_late=is_late,
     )
     return asyncio.run(
         notify(unit, settlement.tried, around or surroundings(), now=NOW, may_postpone=may_postpone)
@@ -115,6 +123,92 @@ def test_given_up_message_is_told_with_status_4_0_0() -> None:
 def test_notify_parameter(notified: tuple[str, ...], result: Result, is_told: bool) -> None:
     unit = make_unit(mail(notify=notified))
     assert (decide(unit, result) is not None) is is_told
+
+
+@pytest.mark.parametrize(
+    ("notified", "is_told"),
+    [
+        ((), True),
+        (("DELAY",), True),
+        (("DELAY", "FAILURE"), True),
+        (("FAILURE",), False),
+        (("SUCCESS",), False),
+        (("NEVER",), False),
+    ],
+)
+def test_delay_is_told_unless_notify_excludes_it(notified: tuple[str, ...], is_told: bool) -> None:
+    unit = make_unit(mail(notify=notified))
+    around = replace(surroundings(), gives_up=lambda created: created + 3600)
+    notification = decide(unit, BUSY, is_late=True, around=around)
+    assert (notification is not None) is is_told
+    if notification is not None:
+        assert "Action: delayed" in report(notification)
+        assert "Will-Retry-Until: " in report(notification)
+
+
+def test_delay_is_told_once_a_recipient() -> None:
+    told = replace(mail("x@d1.test"), is_delay_told=True)
+    notification = sent(decide(make_unit(told, mail("y@d1.test")), BUSY, BUSY, is_late=True))
+    assert "x@d1.test" not in report(notification)
+    assert decide(make_unit(told), BUSY, is_late=True) is None
+
+
+def test_nobody_is_told_that_a_dsn_is_late() -> None:
+    assert decide(make_unit(reverse_path="", is_dsn=True), BUSY, is_late=True) is None
+
+
+@pytest.mark.parametrize(
+    ("route", "is_passed_on", "action"),
+    [
+        ("local", False, "delivered"),
+        ("pipe", False, "delivered"),
+        ("lmtp:store", False, "delivered"),
+        ("mx:r.test", False, "relayed"),
+        ("smarthost:out", False, "relayed"),
+        ("mx:r.test", True, ""),
+    ],
+)
+def test_success_is_told_by_who_is_last_to_know(
+    route: str, is_passed_on: bool, action: str
+) -> None:
+    unit = make_unit(mail("x@r.test", notify=("SUCCESS",)), route=route)
+    result = replace(DELIVERED, is_passed_on=is_passed_on)
+    notification = decide(unit, result)
+    assert (notification is not None) is bool(action)
+    if notification is not None:
+        assert f"Action: {action}\r\n" in report(notification)
+
+
+def test_what_another_server_said_is_told_with_its_name() -> None:
+    unit = make_unit(mail("x@r.test"), route="mx:r.test")
+    peer = "mx1.r.test (192.0.2.1:25)"
+    refused = replace(permanent("5.1.1", f"{peer} said: 550 5.1.1 no such user"), peer=peer)
+    text = report(sent(decide(unit, refused)))
+    assert "Remote-MTA: dns; mx1.r.test\r\n" in text
+    assert "Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n" in text
+    broken = temporary("4.4.1", "no server of r.test can be used")
+    text = report(sent(decide(unit, broken, is_late=True)))
+    assert "Remote-MTA" not in text
+    assert "Diagnostic-Code: x-relevo; no server of r.test can be used\r\n" in text
+
+
+def test_an_ascii_sender_is_never_sent_what_needs_smtputf8() -> None:
+    unit = make_unit(mail("ñ@d1.test", original="n@d1.test"))
+    notification = sent(decide(unit, REFUSED))
+    assert not notification.dsn.envelope.smtputf8
+    assert "Final-Recipient: utf-8; \\x{F1}@d1.test\r\n" in report(notification)
+    asked = replace(unit, envelope=replace(unit.envelope, smtputf8=True))
+    assert sent(decide(asked, REFUSED)).dsn.envelope.smtputf8
+
+
+def test_dsns_to_one_address_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    around = replace(surroundings(), limits=NoticeLimits(2))
+    told = [decide(make_unit(), REFUSED, around=around) for _ in range(4)]
+    assert [one is not None for one in told] == [True, True, False, False]
+    assert decide(make_unit(reverse_path="c@b.test"), REFUSED, around=around) is not None
+    assert [record.message for record in caplog.records] == [
+        "more DSNs to a@b.test within a minute than queue.notices_per_minute allows are left out"
+    ]
 
 
 def test_one_dsn_for_all_failures_of_an_attempt() -> None:

@@ -187,6 +187,22 @@ def test_deferred_unit_waits_for_its_time(run: Runner) -> None:
     run(scenario())
 
 
+def test_delay_is_told_with_the_outcome_and_only_once(run: Runner) -> None:
+    async def scenario() -> None:
+        async with world(local=Script(lambda _: BUSY)) as w:
+            policy = replace(w.dispatcher._policy, delay_notice_s=2 * RETRY_S)
+            w.dispatcher.replace_policy(policy)
+            w.take(make_unit())
+            for tries in range(1, 5):
+                await w.results(tries)
+                w.now[0] += RETRY_S
+                w.dispatcher.wake()
+            told = [len(result.dsns) for result in w.store.results[:4]]
+            assert told == [0, 0, 1, 0]
+
+    run(scenario())
+
+
 def test_timer_wakes_the_loop_when_a_unit_is_due(run: Runner) -> None:
     async def scenario() -> None:
         async with world(is_running=False) as w:

@@ -141,7 +141,9 @@ def test_status_is_the_real_one_or_general(action: DsnAction, status: str, repor
 
 
 def test_command_of_a_pipe_is_never_shown() -> None:
-    pipe = replace(UNKNOWN, final="", diagnostic="exit status 1", is_smtp=False, remote_mta="")
+    pipe = replace(
+        UNKNOWN, final="", diagnostic="exit status 1", diagnostic_type="x-unix", remote_mta=""
+    )
     facts = replace(FACTS, recipients=(pipe,))
     assert report(facts)[1]["Final-Recipient"] == "rfc822; user@d1.test"
     assert report(facts)[1]["Diagnostic-Code"] == "x-unix; exit status 1"
@@ -242,6 +244,19 @@ def test_utf8_local_part_needs_the_global_types(changed: bool, attachment: str) 
     assert b"Content-Type: message/global-delivery-status\r\n" in octets
     assert f"Content-Type: {attachment}\r\n".encode() in octets
     assert "Final-Recipient: utf-8; ñ@d1.test\r\n".encode() in octets
+
+
+def test_utf8_local_part_for_a_sender_who_takes_ascii_only() -> None:
+    recipient = replace(UNKNOWN, original="n@d1.test", final="ñ\\x@ñandú.test")
+    facts = replace(FACTS, recipients=(recipient,), takes_smtputf8=False)
+    assert not facts.needs_smtputf8
+    _, parts = read(facts)
+    assert parts[1].get_content_type() == "message/delivery-status"
+    fields = report(facts)[1]
+    assert fields["Original-Recipient"] == "rfc822; n@d1.test"
+    assert fields["Final-Recipient"] == "utf-8; \\x{F1}\\x{5C}x@xn--and-6ma2c.test"
+    head = compose_dsn(facts).partition(b"\r\n\r\n")[0]
+    assert head.isascii()
 
 
 def test_diagnostic_outside_ascii_does_not_change_the_types() -> None:
