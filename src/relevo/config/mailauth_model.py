@@ -159,3 +159,9 @@ class Dmarc:
         least=100 * _MS,
         most=timedelta(minutes=1),
     )
+    reports: bool = key(
+        "Tell other domains once a day what was found about mail of theirs, when they ask for it "
+        "(aggregate reports, RFC 9990).",
+        True,
+    )
+    report_contact: str = key("The address in those reports; empty: the postmaster's.", "")

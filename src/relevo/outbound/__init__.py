@@ -6,11 +6,13 @@ connections demand of a host is one value, `HostTls`.
 """
 
 from relevo.outbound.assembly import RemoteAgents, RemoteSurroundings, listening_at
+from relevo.outbound.dmarc_reporting import DmarcReporting
 from relevo.outbound.ownership import Ownership, owners_of_each
 from relevo.outbound.protection import Protection, ProtectionSurroundings
 from relevo.outbound.tls_contexts import TlsContexts
 
 __all__ = [
+    "DmarcReporting",
     "Ownership",
     "Protection",
     "ProtectionSurroundings",

@@ -64,7 +64,7 @@ class Protection:
     """One worker's part."""
 
     def __init__(self, config: Config, around: ProtectionSurroundings) -> None:
-        self._around = around
+        self.around = around
         self._config = config
         self.contexts = TlsContexts(config.outbound_tls.ca_file)
         self._fetching = FetchSettings(lambda: self.contexts.verifying, self._may_connect)
@@ -93,7 +93,7 @@ class Protection:
         while True:
             await asyncio.sleep(WRITE_S)
             await self._write()
-            if self._around.is_reporter and time.monotonic() >= report_at:
+            if self.around.is_reporter and time.monotonic() >= report_at:
                 report_at = time.monotonic() + REPORT_S
                 await self._report(time.time())
 
@@ -113,7 +113,7 @@ class Protection:
         delay = random.Random(f"{self._config.hostname}{int(now // DAY_S)}").uniform(0, MAX_DELAY_S)
         if not self._config.outbound_tls.reports or now % DAY_S < delay:
             return
-        around, reporter = self._around, self._reporter()
+        around, reporter = self.around, self._reporter()
         means = ReportMeans(
             files=self._files,
             lookups=around.lookups,

@@ -39,9 +39,10 @@ from relevo.mailauth.dkim import (
     unread,
 )
 from relevo.mailauth.dkim.author import author_domain
+from relevo.mailauth.dmarc.judged import is_report
 from relevo.reception import answers
 from relevo.reception.acceptance import Hooked, MessageRefused, method_results, own_head
-from relevo.reception.author_policy import act, checked_author, is_judged, judged
+from relevo.reception.author_policy import act, checked_author, is_judged, judged, row_of
 from relevo.reception.body_watch import BodyWatch, hash_pieces
 from relevo.reception.findings import NOT_VERIFIED, NOTHING_FOUND, Findings
 from relevo.reception.services import count_nothing
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from relevo.directory import Directory, Target
     from relevo.dns import DnsLookups
     from relevo.mailauth.dkim.key_files import KeyFiles
+    from relevo.mailauth.dmarc.judged import JudgedMessage
     from relevo.reception.acceptance import Arrival, Expansion
     from relevo.reception.arriving import ArrivingMessage
     from relevo.reception.transaction import Transaction
@@ -113,10 +115,16 @@ class Inspection:
 class MailChecks:
     """What a worker verifies, signs and seals with."""
 
-    def __init__(self, keys: KeyFiles, count: Callable[[str, str], None] = count_nothing) -> None:
-        """`count` takes a family of counters and a label of it."""
+    def __init__(
+        self,
+        keys: KeyFiles,
+        count: Callable[[str, str], None] = count_nothing,
+        tell: Callable[[JudgedMessage], None] | None = None,
+    ) -> None:
+        """`count` takes a family of counters and a label of it, `tell` a row of a report."""
         self.keys = keys
         self._count = count
+        self._tell = tell
         self._thread: ThreadPoolExecutor | None = None
 
     @property
@@ -182,7 +190,7 @@ class MailChecks:
                 transaction.findings = await found
             else:
                 transaction.findings = await self._judge(
-                    transaction, message, found, config, resolver
+                    transaction, message, arrival, found, config, resolver
                 )
             self._count_findings(transaction.findings)
             act(transaction.findings, transaction, config)
@@ -191,17 +199,24 @@ class MailChecks:
         self,
         transaction: Transaction,
         message: ArrivingMessage,
+        arrival: Arrival,
         found: Coroutine[Any, Any, Findings],
         config: Config,
         resolver: DnsLookups,
     ) -> Findings:
         start = message.start()
+        head = start[: head_length(start)]
         try:
-            author = checked_author(start[: head_length(start)], config)
+            author = checked_author(head, config)
         except MessageRefused:
             found.close()
             raise
-        return await judged(author, transaction, found, config, resolver)
+        findings = await judged(author, transaction, found, config, resolver)
+        if self._tell is not None and config.dmarc.reports and not is_report(head):
+            row = row_of(findings, transaction, arrival.client_ip)
+            if row is not None:
+                self._tell(row)
+        return findings
 
     def _count_findings(self, findings: Findings) -> None:
         if findings.dkim is not None:

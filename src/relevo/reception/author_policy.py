@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from relevo.mail import domain_to_ascii
 from relevo.mailauth.dmarc import (
     Author,
     DmarcOutcome,
@@ -20,6 +21,7 @@ from relevo.mailauth.dmarc import (
     read_author,
     trusted_forwarder,
 )
+from relevo.mailauth.dmarc.judged import JudgedMessage, judged_message
 from relevo.reception import answers
 from relevo.reception.acceptance import MessageRefused
 from relevo.reception.findings import Findings
@@ -95,6 +97,21 @@ def act(findings: Findings, transaction: Transaction, config: Config) -> None:
         raise MessageRefused(answers.DMARC_FAILED.with_detail(text))
     if findings.handling is Policy.QUARANTINE and QUARANTINE_TAG not in transaction.hook_tags:
         transaction.hook_tags = (*transaction.hook_tags, QUARANTINE_TAG)
+
+
+def row_of(findings: Findings, transaction: Transaction, client_ip: str) -> JudgedMessage | None:
+    """What a report tells of the message; None: nobody wants to know."""
+    if findings.dmarc is None:
+        return None
+    return judged_message(
+        findings.dmarc,
+        findings.handling,
+        findings.forwarder,
+        source_ip=client_ip,
+        envelope_from=domain_to_ascii(transaction.reverse_path.domain),
+        spf=transaction.spf,
+        dkim=findings.dkim or (),
+    )
 
 
 def _handling(wanted: Policy, action: str) -> Policy:

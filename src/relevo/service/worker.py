@@ -34,6 +34,7 @@ from relevo.hooks.stages import DELIVERY_STAGES, SESSION_STAGES, StageHooks
 from relevo.journal import MailLogUnavailable
 from relevo.mailauth.dkim.key_files import KeyFiles
 from relevo.outbound import (
+    DmarcReporting,
     Ownership,
     Protection,
     ProtectionSurroundings,
@@ -140,6 +141,7 @@ class Worker:
         )
         self._resolver = _make_resolver(config)
         self._protection = self._make_protection(config)
+        self._dmarc = DmarcReporting(config, self._protection.around, lambda: self._watcher.current)
         self._unit_hooks = UnitHooks(StageHooks(self._hooks), record=self._record, clock=time.time)
         self._dispatcher = make_dispatcher(
             config,
@@ -167,7 +169,9 @@ class Worker:
             post_data=PostDataHooks(self._hooks),
             stage_hooks=StageHooks.for_stages(self._hooks, SESSION_STAGES),
             resolver=self._resolver,
-            mail_checks=MailChecks(self._keys, partial(setup.tables.counters.add_to, setup.row)),
+            mail_checks=MailChecks(
+                self._keys, partial(setup.tables.counters.add_to, setup.row), self._dmarc.add
+            ),
             penalties=Penalties(setup.tables.penalties, setup.row),
             count=partial(setup.tables.counters.add_to, setup.row),
             count_command=setup.tables.counters.command_counter(setup.row),
@@ -185,6 +189,7 @@ class Worker:
         self._start(self._watch_hup(), "reload")
         self._start(self._watch_queue(), "queue size")
         self._start(self._protection.run(), "TLS with other servers")
+        self._start(self._dmarc.run(), "DMARC reports")
         if config.server.watch_loop:
             self._start(self._watch_loop(), "loop lag")
         servers = [await self._serve(listener) for listener in setup.listeners]
@@ -380,6 +385,7 @@ class Worker:
         # look-ups under way end by themselves, in the old one
         services.resolver = self._resolver = _make_resolver(config)
         self._protection.use(config)
+        self._dmarc.use(config)
         services.gate.limits = _limits(config)
         services.penalties.use(config, services.count)
         services.submission = self._submission_policy(config)
@@ -442,6 +448,7 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._protection.aclose()
+        await self._dmarc.write()
         await self._resolver.aclose()
         await self._store.close()
         self._maillog.close()

@@ -1,0 +1,96 @@
+"""One worker's part in DMARC reports: it counts; one of the workers sends, once a day."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from relevo.delivery.route_rules import route_table
+from relevo.outbound.dmarc_report_sending import DmarcReportMeans, send_dmarc_reports
+from relevo.outbound.dmarc_report_text import DmarcReporter
+from relevo.outbound.dmarc_reports import DAY_S, DmarcCounts, DmarcFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relevo.config import Config
+    from relevo.directory import Directory
+    from relevo.mailauth.dmarc.judged import JudgedMessage
+    from relevo.outbound.protection import ProtectionSurroundings
+
+_log = logging.getLogger(__name__)
+
+WRITE_S: Final = 60.0
+REPORT_S: Final = 600.0  # how often it is looked whether a day is over
+MAX_DELAY_S: Final = 4 * 3600  # reports of all servers of the world must not come at midnight
+
+
+class DmarcReporting:
+    """Counts what is judged; `run` writes and sends."""
+
+    def __init__(
+        self, config: Config, around: ProtectionSurroundings, directory: Callable[[], Directory]
+    ) -> None:
+        """`directory` tells domains of ours, which get no reports."""
+        self._config = config
+        self._directory = directory
+        self._around = around
+        self._counts = DmarcCounts()
+        self._files = DmarcFiles(config.data_dir, around.name)
+
+    def use(self, config: Config) -> None:
+        """From now on."""
+        self._config = config
+
+    def add(self, message: JudgedMessage) -> None:
+        """Count a message."""
+        if self._config.dmarc.reports:
+            self._counts.add(message)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        report_at = time.monotonic() + random.uniform(0, REPORT_S)
+        while True:
+            await asyncio.sleep(WRITE_S)
+            await self.write()
+            if self._around.is_reporter and time.monotonic() >= report_at:
+                report_at = time.monotonic() + REPORT_S
+                await self.report(time.time())
+
+    async def write(self) -> None:
+        """What was counted goes to disk; also called when the worker ends."""
+        changed = self._counts.take_changed()
+        if changed:
+            await asyncio.to_thread(self._files.save, changed)
+
+    async def report(self, now: float) -> int:
+        """Send what is due; how many reports were sent."""
+        # the same delay all day long, another one for each installation
+        seed = f"dmarc {self._config.hostname}{int(now // DAY_S)}"
+        delay = random.Random(seed).uniform(0, MAX_DELAY_S)
+        if not self._config.dmarc.reports or now % DAY_S < delay:
+            return 0
+        around, reporter = self._around, self._reporter()
+        route_of = route_table(self._config).for_sender("")
+        means = DmarcReportMeans(
+            files=self._files,
+            lookups=around.lookups,
+            store=around.store,
+            new_id=around.new_id,
+            route=lambda domain: "" if self._directory().is_local(domain) else route_of(domain),
+            keys=around.keys_of(reporter.domain) if self._config.dkim.sign else (),
+        )
+        sent = await send_dmarc_reports(means, reporter, now)
+        if sent:
+            _log.info("%d DMARC reports sent", sent)
+        return sent
+
+    def _reporter(self) -> DmarcReporter:
+        config = self._config
+        contact = config.dmarc.report_contact or config.postmaster
+        contact = contact or f"postmaster@{config.hostname}"
+        domain = contact.rpartition("@")[2]
+        return DmarcReporter(domain, domain, contact)
