@@ -34,10 +34,17 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("what", metavar="ADDRESS|MESSAGE")
-@click.option("--client-ip", default="", help="Of a message: the address of who sent it.")
-@click.option("--helo", default="", help="Of a message: the name that the client gave in EHLO.")
 @click.option(
-    "--mail-from", default=None, help="Of a message: its reverse-path; <> for the null one."
+    "--client-ip", metavar="IP", default="", help="Of a message: the address of who sent it."
+)
+@click.option(
+    "--helo", metavar="NAME", default="", help="Of a message: what the client said in EHLO."
+)
+@click.option(
+    "--mail-from",
+    metavar="ADDRESS",
+    default=None,
+    help="Of a message: its reverse-path; <> for the null one.",
 )
 @json_option
 @config_dir_option
