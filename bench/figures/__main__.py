@@ -5,6 +5,7 @@ usage: make figures ARGS="WHAT [OPTION ...]"
   idle     memory of connections that did EHLO and nothing more, without and with TLS
   large    memory of one message of 49 MB, and of 20 of 20 MB at once, over that of an idle server
   soak     memory, descriptors and disk over many messages (--messages 1000000)
+  backlog  a queue of a million messages: restart, accepting, memory, commands
   scaling  two workers against one, and who uses the processors meanwhile
 
 Memory is the proportional set size over all processes of the server: shared pages count once.
@@ -16,9 +17,9 @@ import os
 import sys
 import tempfile
 
-from figures import idle, large, scaling, soak
+from figures import backlog, idle, large, scaling, soak
 
-FIGURES = {"idle": idle, "large": large, "soak": soak, "scaling": scaling}
+FIGURES = {"idle": idle, "large": large, "soak": soak, "backlog": backlog, "scaling": scaling}
 ALWAYS = ("idle", "large")
 
 

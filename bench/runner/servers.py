@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 from runner import processes
 
@@ -116,10 +117,11 @@ def install_hook(what, conf):
     os.chmod(path, 0o755)
 
 
-def relevo(base, what, port=9425, *, settings=""):
+def relevo(base, what, port=9425, *, settings="", prepare=None):
     """relevo with its defaults: history, mail log, trace fields and checks on.
 
-    `settings`: more of relevo.toml, whole tables of it.
+    `settings`: more of relevo.toml, whole tables of it. `prepare`: called with the data directory
+    before the server starts.
     """
     maildir = what == "maildir"
     folder = f"{base}/relevo"
@@ -155,11 +157,20 @@ def relevo(base, what, port=9425, *, settings=""):
         check=True,
         stdout=subprocess.DEVNULL,
     )
+    if prepare is not None:
+        prepare(f"{folder}/data")
+    described = "alias, smarthost" if what == "relay" else f"delivery {local.partition(':')[0]}"
+    return start_relevo(folder, port, f"defaults, {os.cpu_count()} workers, {described}")
+
+
+def start_relevo(folder, port, config):
+    """What was made in the folder, until it greets."""
+    began = time.time()
     process = processes.spawn(
         [f"{VENV_BIN}/relevo", "serve", "--config-dir", f"{folder}/conf"], f"{folder}/out"
     )
     processes.wait_port(port)
-    return Server(
+    server = Server(
         "relevo",
         process.pid,
         port,
@@ -167,9 +178,11 @@ def relevo(base, what, port=9425, *, settings=""):
         delivered=count_lines(f"{folder}/mail.log", b" sent\n"),
         maildir=f"{folder}/mail/bench.test/user",
         syncs="yes",
-        config=f"defaults, {os.cpu_count()} workers, "
-        + ("alias, smarthost" if what == "relay" else f"delivery {local.partition(':')[0]}"),
+        config=config,
     )
+    server.started = began
+    server.again = lambda: start_relevo(folder, port, config)
+    return server
 
 
 def chasquid(base, what, port=9125):

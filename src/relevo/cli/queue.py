@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,23 +37,32 @@ def queue() -> None:
     ),
 )
 @choosing
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=1000, show_default=True, metavar="NUMBER",
+    help="Messages to list at most.",
+)  # fmt: skip
 @json_option
 @config_dir_option
 @set_option
 def list_messages(
-    choice: Choice, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
+    choice: Choice, limit: int, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
 ) -> None:
     """List waiting messages, oldest first: id, age, size, sender, recipients."""
     with open_reader(load_config(config_dir, overrides).data_dir) as reader:
-        found = choice.find(reader)
+        each = choice.each(reader)
+        found = list(islice(each, limit))
+        has_more = next(each, None) is not None
     if as_json:
         entries = [queue_text.as_plain(one) for one in found]
         click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
-        return
-    now = time.time()
-    for one in found:
-        click.echo("\n".join(queue_text.lines(one, now)))
-    click.echo(f"{count(len(found), 'message')}", err=True)
+    else:
+        now = time.time()
+        for one in found:
+            click.echo("\n".join(queue_text.lines(one, now)))
+    if has_more:
+        click.echo(f"the first {limit} messages; --limit shows more of them", err=True)
+    elif not as_json:
+        click.echo(f"{count(len(found), 'message')}", err=True)
 
 
 @queue.command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -31,10 +31,17 @@ class Choice:
     def is_everything(self) -> bool:
         return not self.ids and not self.error and self.filter == MessageFilter()
 
+    def each(self, reader: QueueReader) -> Iterator[Summary]:
+        """As `find`, one at a time where no ids are given."""
+        if self.ids:
+            yield from self.find(reader)
+        else:
+            yield from filter(self._has_error, reader.messages(self.filter))
+
     def find(self, reader: QueueReader) -> list[Summary]:
         """Oldest first, or in the order of the ids. Raises NotWaiting."""
         if not self.ids:
-            return [one for one in reader.messages(self.filter) if self._has_error(one)]
+            return list(self.each(reader))
         found: list[Summary] = []
         missing: list[str] = []
         for identity in self.ids:

@@ -100,7 +100,7 @@ def _copy_database(live: apsw.Connection, copy: QueuePaths) -> None:
             pages.step(-1)
     finally:
         target.close()
-    create_database(copy.directory)
+    create_database(copy.directory, sees_all=True)
 
 
 def _copy_file(source: Path, target: Path, snapshot: apsw.Connection) -> None:

@@ -15,16 +15,17 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import apsw
 
-from relevo.queue.clock import count_from_now
+from relevo.queue.clock import count_from_now, is_from_the_future
 from relevo.queue.disk import Disk
 from relevo.queue.generations import SpoolName
 from relevo.queue.schedule import HELD_UNTIL
@@ -36,8 +37,11 @@ _CACHE_KIB = 16 * 1024
 _BUSY_MS = 10_000  # never waited for in normal work: turns are taken by flock
 _CHECKED = ("counter", "message", "unit")  # tables without which nothing works
 _LOOK_OVER = 0.25  # seconds
+_LOOK_AT_START = 0.5
 _STEPS_BETWEEN_LOOKS = 1000  # of SQLite's machine, at the clock
 _STATEMENTS = 1024  # multi-row statements exist once for each number of rows
+
+_Change = tuple[str, tuple[float, ...]]  # an UPDATE of units, its values
 
 
 class DatabaseError(Exception):
@@ -163,11 +167,12 @@ class Transaction:
                 self._connection.execute("ROLLBACK")
 
 
-def create_database(data_dir: Path, disk: Disk | None = None) -> None:
+def create_database(data_dir: Path, disk: Disk | None = None, *, sees_all: bool = False) -> None:
     """Make the data directory's database, or bring an older one up to date.
 
-    Idempotent. The caller holds the data directory; no worker runs yet. Raises DatabaseError,
-    OSError or apsw.Error.
+    Pages of one that is there are looked at: all of them with `sees_all` or if they are few, else
+    for half a second (`relevo queue repair` and a backup read all). Idempotent. The caller holds
+    the data directory; no worker runs yet. Raises DatabaseError, OSError or apsw.Error.
     """
     check_library()
     disk = disk or Disk()
@@ -180,7 +185,7 @@ def create_database(data_dir: Path, disk: Disk | None = None) -> None:
     # SQLite creates with the process's mode; the queue holds mail, so make the file ourselves.
     os.close(os.open(paths.database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     try:
-        _prepare(paths, disk)
+        _prepare(paths, disk, inf if sees_all else _LOOK_AT_START)
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise damage(paths, error) from error
     disk.sync_directory(paths.directory)
@@ -207,7 +212,7 @@ def _without_database(paths: QueuePaths, what: str) -> SpoolWithoutDatabase:
     )
 
 
-def _prepare(paths: QueuePaths, disk: Disk) -> None:
+def _prepare(paths: QueuePaths, disk: Disk, seconds: float) -> None:
     connection = apsw.Connection(str(paths.database), vfs=disk.vfs)
     try:
         connection.set_busy_timeout(_BUSY_MS)
@@ -217,7 +222,7 @@ def _prepare(paths: QueuePaths, disk: Disk) -> None:
             raise DatabaseError(f"{paths.database}: the file system allows no WAL (got {mode})")
         connection.pragma("synchronous", "FULL")
         _migrate(connection, paths)
-        _check_tables(connection, paths)
+        look_over(connection, paths, seconds)
         _check_age(connection, paths)
     finally:
         connection.close()
@@ -231,13 +236,13 @@ def _check_tables(connection: apsw.Connection, paths: QueuePaths) -> None:
                 raise damage(paths, verdict)
 
 
-def look_over(connection: apsw.Connection, paths: QueuePaths) -> None:
-    """A check of the queue's tables that ends after a quarter of a second, for a server that runs.
+def look_over(connection: apsw.Connection, paths: QueuePaths, seconds: float | None = None) -> None:
+    """A check of the queue's tables that ends in time, for a server that runs or is to run.
 
-    After a failed write: a small queue is seen whole, of a large one as much as there is time for.
+    A small queue is seen whole, of a large one as much as there is time for.
     Raises DatabaseDamaged; apsw.Error.
     """
-    end = time.monotonic() + _LOOK_OVER
+    end = time.monotonic() + (_LOOK_OVER if seconds is None else seconds)
     connection.set_progress_handler(lambda: time.monotonic() >= end, _STEPS_BETWEEN_LOOKS)
     try:
         _check_tables(connection, paths)
@@ -296,7 +301,7 @@ def release_owner(data_dir: Path, owner: int) -> int:
 
     Safe beside running workers. Units are due as before. Raises DatabaseError.
     """
-    return _update_units(data_dir, "SET owner = NULL WHERE owner = ?", (owner,))
+    return _update_units(data_dir, [("UPDATE unit SET owner = NULL WHERE owner = ?", (owner,))])
 
 
 def start_over(data_dir: Path, now: float, *, tries_all: bool = True, workers: int = 0) -> int:
@@ -308,26 +313,24 @@ def start_over(data_dir: Path, now: float, *, tries_all: bool = True, workers: i
     clock was set back) is as old as if it had just come. Returns how many units changed. Raises
     DatabaseError.
     """
+    changes: list[_Change] = [
+        ("UPDATE unit SET owner = NULL WHERE owner >= 0", ()),
+        ("UPDATE unit SET owner = NULL WHERE owner < ?", (0 if tries_all else -workers,)),
+    ]
     if tries_all:
-        change = (
-            "SET owner = NULL, due = iif(due < ?, min(due, ?), due)"
-            " WHERE owner IS NOT NULL OR due > ? AND due < ?"
+        changes.append(
+            (
+                "UPDATE unit SET due = ? WHERE owner IS NULL AND due > ? AND due < ?",
+                (now, now, HELD_UNTIL),
+            )
         )
-        values: tuple[float, ...] = (HELD_UNTIL, now, now, HELD_UNTIL)
-    else:
-        change, values = "SET owner = NULL WHERE owner >= 0 OR owner < ?", (-workers,)
-    return _update_units(
-        data_dir, change, values, also=lambda connection: count_from_now(connection, now)
-    )
+    return _update_units(data_dir, changes, started_at=now)
 
 
 def _update_units(
-    data_dir: Path,
-    change: str,
-    values: tuple[float, ...],
-    *,
-    also: Callable[[apsw.Connection], None] = lambda _: None,
+    data_dir: Path, changes: Sequence[_Change], *, started_at: float | None = None
 ) -> int:
+    """Each of them finds its rows by an index. Returns how many units changed."""
     paths = QueuePaths(data_dir)
     try:
         with (
@@ -336,8 +339,11 @@ def _update_units(
             turn,
             Transaction(connection),
         ):
-            also(connection)
-            connection.execute(f"UPDATE unit {change}", values)
-            return connection.changes()
+            if started_at is not None and is_from_the_future(connection, started_at):
+                count_from_now(connection, started_at)
+            before = connection.total_changes()
+            for change, values in changes:
+                connection.execute(change, values)
+            return connection.total_changes() - before
     except (apsw.Error, OSError) as error:
         raise DatabaseError(f"{paths.database}: {error}") from error

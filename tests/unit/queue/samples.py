@@ -6,13 +6,15 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import apsw
+
 from relevo.journal.events import Accepted, Attempted, Done, Event, Outcome
-from relevo.queue.database import create_database
+from relevo.queue.database import QueuePaths, connect, create_database
 from relevo.queue.disk import Disk
 from relevo.queue.ids import new_id
 from relevo.queue.sqlite import SqliteStore, StoreOptions, open_store
@@ -166,3 +168,15 @@ class Source:
 
     def first(self, octets: int) -> bytes:
         return self.data[:octets]
+
+
+def spoil(queue: Path, table: str) -> None:
+    """The first page of a table becomes unreadable while the database is open."""
+    with closing(connect(QueuePaths(queue), Disk())) as database:
+        database.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        ((page,),) = database.execute(sql, (table,)).fetchall()
+        assert isinstance(page, int)
+        with (queue / "queue.db").open("r+b") as file:
+            file.seek((page - 1) * 4096)
+            file.write(b"\xff" * 4096)

@@ -12,6 +12,7 @@ import apsw
 import pytest
 
 from relevo.queue import backup
+from relevo.queue import database as queue_database
 from relevo.queue.backup import BackedUp, back_up
 from relevo.queue.database import (
     DatabaseDamaged,
@@ -32,6 +33,7 @@ from unit.queue.samples import (
     random_octets,
     read,
     run,
+    spoil,
     until,
 )
 
@@ -186,6 +188,18 @@ def test_a_damaged_database_is_not_copied(source: Path) -> None:
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     connection.close()
     (source / "queue.db").write_bytes(b"x" * 8192)
+    with pytest.raises(DatabaseDamaged, match="repair"):
+        copy(source)
+
+
+def test_the_whole_copy_is_looked_at_however_long_that_takes(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that starts looks for half a second only."""
+    spoil(source, "unit")
+    monkeypatch.setattr(queue_database, "_STEPS_BETWEEN_LOOKS", 1)
+    monkeypatch.setattr(queue_database, "_LOOK_AT_START", 0.0)
+    create_database(source)
     with pytest.raises(DatabaseDamaged, match="repair"):
         copy(source)
 

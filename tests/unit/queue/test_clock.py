@@ -10,11 +10,19 @@ from pathlib import Path
 import apsw
 import pytest
 
-from relevo.queue.clock import LEAST_STEP, Step, StepWatch, count_from_now, move_waiting
+from relevo.queue.clock import (
+    LEAST_STEP,
+    Step,
+    StepWatch,
+    count_from_now,
+    is_from_the_future,
+    move_waiting,
+)
 from relevo.queue.database import QueuePaths, connect
 from relevo.queue.disk import Disk
+from relevo.queue.ids import new_id
 from relevo.queue.schedule import HELD_UNTIL
-from unit.queue.samples import NOW, message, opened, run
+from unit.queue.samples import NOW, delivered, message, opened, run
 
 HOUR, YEAR = 3600.0, 365 * 86400.0
 RETRY = 1200.0
@@ -130,3 +138,32 @@ def test_a_try_that_no_schedule_gave_is_made_now(database: apsw.Connection) -> N
     found = rows(database)
     assert found["retried"] == (NOW - 10 * HOUR, NOW)
     assert found["held"][1] == HELD_UNTIL
+
+
+def test_a_clock_that_was_set_back_is_noticed_at_start(tmp_path: Path) -> None:
+    """By a message or by its history, the newest of which names the time; else nothing is read."""
+
+    async def put() -> None:
+        async with opened(tmp_path) as store:
+            one, *_ = await store.add(message(identity=new_id(NOW), due=NOW), lease=True)
+            assert noticed(NOW - LEAST_STEP - 1)
+            assert not noticed(NOW)
+            await store.finish(delivered(one))
+
+    def noticed(at: float) -> bool:
+        with closing(apsw.Connection(str(tmp_path / "queue.db"))) as database:
+            return is_from_the_future(database, at)
+
+    run(put())
+    assert not noticed(NOW)
+
+
+def test_a_try_further_away_than_any_wait_is_noticed_at_start(tmp_path: Path) -> None:
+    async def put() -> None:
+        async with opened(tmp_path) as store:
+            await store.add(message(identity=new_id(NOW), due=NOW + YEAR), lease=False)
+
+    run(put())
+    with closing(connect(QueuePaths(tmp_path), Disk())) as database:
+        assert is_from_the_future(database, NOW)
+        assert not is_from_the_future(database, NOW + YEAR)

@@ -30,6 +30,7 @@ from unit.queue.samples import (
     random_octets,
     read,
     run,
+    spoil,
     until,
 )
 
@@ -250,18 +251,6 @@ def test_after_a_failure_a_damaged_database_stays_out_of_use(
 
     run(check())
     assert "relevo queue repair" in caplog.text
-
-
-def spoil(queue: Path, table: str) -> None:
-    """The first page of a table becomes unreadable while the database is open."""
-    with contextlib.closing(connect(QueuePaths(queue), Disk())) as database:
-        database.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        sql = "SELECT rootpage FROM sqlite_master WHERE name = ?"
-        ((page,),) = database.execute(sql, (table,)).fetchall()
-        assert isinstance(page, int)
-        with (queue / "queue.db").open("r+b") as file:
-            file.seek((page - 1) * 4096)
-            file.write(b"\xff" * 4096)
 
 
 def test_the_look_at_a_large_database_ends_in_time(
