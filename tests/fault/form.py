@@ -14,6 +14,8 @@ class Form:
     kills: int
     kills_a_round: int  # then everything is delivered and compared
     least_rate: float  # messages/s just before a kill for it to count; 0: any
+    outbound_rounds: int  # of mail that leaves for another server, for each kind of it
+    outbound_kills: int  # in a round
     recordings: int  # servers recorded under load
     cuts: int  # positions in each recording, each replayed in every mode
     early_cuts: int  # more positions, before the first 250
@@ -29,6 +31,8 @@ SHORT = Form(
     kills=20,
     kills_a_round=20,
     least_rate=0.0,
+    outbound_rounds=1,
+    outbound_kills=4,
     recordings=1,
     cuts=2,
     early_cuts=1,
@@ -43,6 +47,8 @@ FULL = Form(
     kills=500,
     kills_a_round=25,
     least_rate=500.0,
+    outbound_rounds=8,
+    outbound_kills=25,
     recordings=4,
     cuts=8,
     early_cuts=2,

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from fault.form import LEAST_UNFINISHED
 from fault.load.generator import Generator
+from fault.load.ledger import Ledger
 from fault.load.messages import REMOTE_ROUTE
 from fault.site import Site, UnitCounts
 from fault.verdict import CommandRuns, Verdict, compare
@@ -140,9 +141,13 @@ class Round:
             what="the end of the workers whose supervisor is gone",
         )
 
+    def end_load(self) -> Ledger:
+        """Let the client send what it has begun; what it was promised."""
+        return self._load.finish()
+
     def finish(self) -> Verdict:
         """End the load, let everything be delivered, stop the server and compare."""
-        ledger = self._load.finish()
+        ledger = self.end_load()
         self.site.wait_until_delivered()
         status = self.site.server.stop(30)
         assert status == 0, f"the server ended with {status}"

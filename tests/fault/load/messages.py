@@ -129,6 +129,7 @@ class Mix:
 MIXES = {
     # inside the database, in a segment, in a segment, in a file of its own (with small segments)
     "kills": Mix(((300, 860), (10_240, 100), (102_400, 30), (409_600, 10)), 8, 40),
+    "outbound": Mix(((300, 900), (10_240, 80), (102_400, 20)), 1, 0),
     "cuts": Mix(((300, 600), (10_240, 300), (102_400, 70), (409_600, 30)), 10, 0),
     "faults": Mix(((300, 400), (10_240, 400), (102_400, 150), (409_600, 50)), 20, 40),
 }
