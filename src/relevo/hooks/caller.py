@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from relevo.hooks.calls import HookPool
 from relevo.hooks.programs import Form, Program, Programs
 from relevo.hooks.service_forms import service_pools
-from relevo.hooks.settings import pool_settings
+from relevo.hooks.settings import pool_settings, worker_count
 from relevo.hooks.wire import How, Report
+from relevo.hooks.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ class Caller:
         self._sockets = sockets
         self._counter = counter
         self._breakers: dict[str, Breaker] = {}
-        self._services: dict[int, ServicePool] = {}
+        self._pools: dict[int, HookPool | WorkerPool | ServicePool] = {}
         self._warned: set[tuple[str, str]] = set()
         self.reconfigure(config)
 
@@ -71,22 +72,28 @@ class Caller:
         self.programs = Programs(config)
         slot_timeout_s = config.hooks.slot_timeout.total_seconds()
         self.close()
-        self._services = service_pools(config)
-        self._pools: dict[int, HookPool | ServicePool] = {
-            settings.index: HookPool(
+        self._pools = {**service_pools(config)}
+        for settings in pool_settings(config):
+            requests = HookPool(
                 self._sockets.workers[settings.index],
                 settings.identity,
                 slot_timeout_s=slot_timeout_s,
             )
-            for settings in pool_settings(config)
-        }
-        self._pools.update(self._services)
+            self._pools[settings.index] = requests
+            if settings.in_flight:
+                self._pools[settings.index] = WorkerPool(
+                    requests,
+                    processes=-(-settings.slots // worker_count(config)),
+                    in_flight=settings.in_flight,
+                    slot_timeout_s=slot_timeout_s,
+                )
         self._breakers.clear()
 
     def close(self) -> None:
         """Give up what is kept between calls; calls that go on are not touched."""
-        for pool in self._services.values():
-            pool.close()
+        for pool in self._pools.values():
+            if not isinstance(pool, HookPool):
+                pool.close()
 
     async def call(
         self,
@@ -131,9 +138,11 @@ class Caller:
         breaker = self._breaker(program.name)
         if not breaker.allows(time.monotonic(), program.file.signature):
             return Report(How.NOT_STARTED, detail="its last calls all failed, it is paused")
-        hooks = self.config.hooks
+        hooks, pool = self.config.hooks, self._pools[program.pool]
+        if isinstance(pool, WorkerPool):
+            pool.signature = program.file.signature
         try:
-            report = await self._pools[program.pool].call(
+            report = await pool.call(
                 (*program.words, *arguments),
                 environment,
                 inputs,

@@ -43,7 +43,7 @@ class HookPool:
 
     def __init__(self, requests: socket.socket, identity: str, *, slot_timeout_s: float) -> None:
         self._requests = requests
-        self._identity = identity
+        self.identity = identity
         self._slot_timeout_s = slot_timeout_s
 
     async def call(
@@ -65,7 +65,7 @@ class HookPool:
         """
         inline, files, own = _divided(inputs)
         request = Request(
-            pool=self._identity,
+            pool=self.identity,
             words=[_octets(word) for word in words],
             environment=environment_block(environment),
             inputs=inline,
@@ -80,7 +80,7 @@ class HookPool:
             packet = encode_request(request)
             if len(packet) > MAX_PACKET:
                 return Report(How.NOT_STARTED, detail="its arguments and environment are too long")
-            ours = await self._send(packet, files)
+            ours = await self.send(packet, files)
         finally:
             for descriptor in own:
                 os.close(descriptor)
@@ -89,7 +89,7 @@ class HookPool:
         with ours:
             return await _Answer(ours, self._slot_timeout_s, timeout_s).wait()
 
-    async def _send(self, packet: bytes, files: list[int]) -> socket.socket | None:
+    async def send(self, packet: bytes, files: list[int]) -> socket.socket | None:
         """Hand the request over; our end for the answer, None when the pool's socket stays full."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)

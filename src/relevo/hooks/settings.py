@@ -40,6 +40,11 @@ class PoolSettings(msgspec.Struct, frozen=True):
         return f"{self.index} {self.run_as} {self.in_flight}"
 
 
+def worker_count(config: Config) -> int:
+    """Workers of the server, among which processes and places are shared."""
+    return config.server.workers or os.cpu_count() or 1
+
+
 def user_of(settings: PoolSettings) -> str:
     """Whom a process of the pool becomes; "" for nobody else than it is."""
     return settings.run_as or (settings.user if os.geteuid() == 0 else "")
@@ -65,7 +70,7 @@ def pool_settings(config: Config) -> tuple[PoolSettings, ...]:
         open_files=hooks.open_files,
     )
     directory = str(config.config_dir)
-    user = config.server.user
+    user, workers = config.server.user, worker_count(config)
     pools = [
         PoolSettings(POST_DATA_POOL, hooks.max_concurrent, directory, limits, user=user),
         PoolSettings(ALIAS_POOL, hooks.alias_max_concurrent, directory, limits, user=user),
@@ -73,12 +78,12 @@ def pool_settings(config: Config) -> tuple[PoolSettings, ...]:
     for number, declared in enumerate(config.hook):
         if declared.is_service:
             continue
-        pools.append(_declared_pool(number, declared, limits, directory, user))
+        pools.append(_declared_pool(number, declared, limits, directory, user, workers))
     return tuple(pools)
 
 
 def _declared_pool(
-    number: int, declared: DeclaredHook, usual: Limits, directory: str, user: str
+    number: int, declared: DeclaredHook, usual: Limits, directory: str, user: str, workers: int
 ) -> PoolSettings:
     is_worker = declared.form != "exec"
     cpu = int(declared.cpu_limit.total_seconds())
@@ -90,7 +95,7 @@ def _declared_pool(
     )
     slots, in_flight = declared.max_concurrent, 0
     if is_worker:
-        slots = min(declared.processes, declared.max_concurrent)
+        slots = max(workers, min(declared.processes, declared.max_concurrent))
         in_flight = -(-declared.max_concurrent // slots)
     return PoolSettings(
         FIRST_DECLARED_POOL + number,

@@ -22,6 +22,9 @@ STARTED = b"s"
 NOTICE_AFTER = 0.25
 """Seconds after which a running call is announced."""
 
+LENT, RETIRE, KILL = b"l", b"r", b"k"
+"""About a process that stays: it is lent (with its pipes), gets no new call, shall end now."""
+
 MAX_STDERR = 16 * 1024
 """Octets of stderr that are kept; what follows is read and dropped."""
 

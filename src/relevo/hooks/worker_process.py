@@ -1,64 +1,24 @@
-"""A persistent hook process, as its launcher sees it: requests in on stdin, answers out on stdout.
+"""A persistent hook process, as its launcher sees it: started, looked at, and ended.
 
-On stdin, for each call: a line with one JSON object (`id`, `size`, `context`), then `size` octets,
-which are the message at post-data. On stdout, for each call: a line with one JSON object, `id` and
-`answer` or `error`, in any order of the calls. What it writes to stderr is kept for the next
-report. Nothing here blocks; where the process breaks the rules, that is `WorkerBroken`.
+Its stdin, stdout and stderr are pipes whose other ends are lent to a worker of the server, which
+speaks with it (`worker_channel`). The launcher keeps no end of them.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import signal
 import time
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from relevo.hooks.wire import MAX_STDERR, read_environment
+from relevo.hooks.wire import read_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PIECE = 64 * 1024
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_ENVELOPE = 1024  # octets of a line besides its answer
-MAX_LATE = 1000
-"""Answers that may still come for calls that were given up; then they are forgotten."""
-
-
-class WorkerBroken(Exception):
-    """The process did what the protocol does not allow; the text says what."""
-
-
-class _Line(msgspec.Struct, forbid_unknown_fields=True):
-    """An answer; `answer` is the verdict of the stage, and nothing is accept."""
-
-    id: int
-    answer: msgspec.Raw = msgspec.Raw(b"")
-    error: str = ""  # why there is none
-
-
-class _Head(msgspec.Struct):
-    id: int
-    size: int
-    context: msgspec.Raw
-
-
-class Answered(NamedTuple):
-    """What came for a call: a verdict, or why there is none."""
-
-    number: int
-    verdict: bytes
-    error: str
-
-
-_decode = msgspec.json.Decoder(_Line).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class WorkerProcess:
@@ -69,19 +29,13 @@ class WorkerProcess:
     ) -> None:
         """`ignored`: signals that the launcher ignores and the process shall not."""
         self.started = time.monotonic()
-        self.max_output = 0
-        self.errors = bytearray()
-        self._waiting: deque[memoryview | _File] = deque()
-        self._line = bytearray()
-        self._late: set[int] = set()
-        self.calls: set[int] = set()
         self.status: int | None = None  # as waitpid(2) says it, once it has ended
-        self.pid = 0
-        in_read, self.input = os.pipe2(os.O_CLOEXEC)
-        self.output, out_write = os.pipe2(os.O_CLOEXEC)
-        self.error_output, err_write = os.pipe2(os.O_CLOEXEC)
+        in_read, in_write = os.pipe2(os.O_CLOEXEC)
+        out_read, out_write = os.pipe2(os.O_CLOEXEC)
+        err_read, err_write = os.pipe2(os.O_CLOEXEC)
+        self.lent = [in_write, out_read, err_read]
         try:
-            for end in (self.input, self.output, self.error_output):
+            for end in self.lent:
                 os.set_blocking(end, False)
             self.pid = os.posix_spawn(
                 words[0],
@@ -105,99 +59,10 @@ class WorkerProcess:
         if cpu_s:
             resource.prlimit(self.pid, resource.RLIMIT_CPU, (cpu_s, cpu_s))
 
-    @property
-    def wants_to_write(self) -> bool:
-        """Something of a request is not in the pipe yet."""
-        return bool(self._waiting) and self.input >= 0
-
-    def send(self, number: int, context: bytes, message: bytes | int) -> None:
-        """Queue a call; a descriptor of the message becomes ours."""
-        size = len(message) if isinstance(message, bytes) else os.fstat(message).st_size
-        head = _encode(_Head(number, size, msgspec.Raw(context or b"null"))) + b"\n"
-        self._waiting.append(memoryview(head))
-        if isinstance(message, bytes):
-            if message:
-                self._waiting.append(memoryview(message))
-        else:
-            self._waiting.append(_File(message, size))
-        self.calls.add(number)
-
-    def write(self) -> None:
-        """As much as the pipe takes."""
-        while self._waiting:
-            first = self._waiting[0]
-            piece = first if isinstance(first, memoryview) else first.piece()
-            try:
-                written = os.write(self.input, piece)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.EPIPE:
-                    raise
-                return  # that it reads no more is seen by its end, or by a deadline
-            if isinstance(first, _File):
-                if not first.advance(written):
-                    continue
-            elif written < len(first):
-                self._waiting[0] = first[written:]
-                continue
-            self._waiting.popleft()
-
-    def read(self) -> list[Answered] | None:
-        """Answers that are there; None: it has closed its output.
-
-        Raises WorkerBroken.
-        """
-        try:
-            data = os.read(self.output, _PIECE)
-        except BlockingIOError:
-            return []
-        if not data:
-            return None
-        self._line += data
-        *lines, rest = self._line.split(b"\n")
-        self._line = bytearray(rest)
-        if len(rest) > self.max_output + _ENVELOPE:
-            raise WorkerBroken("it wrote a line that is too long and was killed")
-        return [found for line in lines if line.strip() and (found := self._answer(bytes(line)))]
-
-    def _answer(self, line: bytes) -> Answered | None:
-        try:
-            answer = _decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise WorkerBroken(
-                f"it wrote a line that is no answer and was killed: {error}"
-            ) from error
-        number, verdict = answer.id, bytes(answer.answer)
-        if number in self._late:
-            self._late.discard(number)
-            return None
-        if number not in self.calls:
-            raise WorkerBroken(f"it answered a call that there is not, {number}, and was killed")
-        if len(verdict) > self.max_output:
-            raise WorkerBroken("it wrote too much and was killed")
-        self.calls.discard(number)
-        return Answered(number, verdict, answer.error)
-
-    def give_up(self, number: int) -> None:
-        """Nobody waits for this answer any more; it may still come."""
-        self.calls.discard(number)
-        if len(self._late) < MAX_LATE:
-            self._late.add(number)
-
-    def read_errors(self) -> bool:
-        """Keep what it says on stderr; False: it has closed it."""
-        try:
-            data = os.read(self.error_output, _PIECE)
-        except BlockingIOError:
-            return True
-        self.errors += data[: MAX_STDERR - len(self.errors)]
-        return bool(data)
-
-    def take_errors(self) -> bytes:
-        """What was kept, once."""
-        errors, self.errors = bytes(self.errors), bytearray()
-        return errors
+    def close(self) -> None:
+        """The ends that are lent; whoever got them has them."""
+        while self.lent:
+            os.close(self.lent.pop())
 
     def resident(self) -> int:
         """Octets of memory that it uses; 0 when that cannot be seen."""
@@ -223,52 +88,8 @@ class WorkerProcess:
         code = os.waitstatus_to_exitcode(self.status)
         return f"ended by signal {-code}" if code < 0 else f"exit status {code}"
 
-    def close_input(self) -> None:
-        """Tell it that there is nothing more to do."""
-        self._drop_waiting()
-        if self.input >= 0:
-            os.close(self.input)
-            self.input = -1
-
     def kill(self) -> None:
         """It and its group."""
-        if self.pid and self.status is None:
+        if self.status is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Give everything back but the process itself."""
-        self.close_input()
-        for end in (self.output, self.error_output):
-            if end >= 0:
-                os.close(end)
-        self.output = self.error_output = -1
-
-    def _drop_waiting(self) -> None:
-        for each in self._waiting:
-            if isinstance(each, _File):
-                each.close()
-        self._waiting.clear()
-
-
-class _File:
-    """A message in a file of its own, on its way into the pipe."""
-
-    def __init__(self, descriptor: int, size: int) -> None:
-        self._descriptor = descriptor
-        self._size = size
-        self._offset = 0
-
-    def piece(self) -> bytes:
-        return os.pread(self._descriptor, min(_PIECE, self._size - self._offset), self._offset)
-
-    def advance(self, octets: int) -> bool:
-        """So much more is written; True: that was all of it, and it is closed."""
-        self._offset += octets
-        if self._offset < self._size:
-            return False
-        self.close()
-        return True
-
-    def close(self) -> None:
-        os.close(self._descriptor)

@@ -169,7 +169,7 @@ def test_what_a_stage_may_change(stage: Stage, answer: dict[str, object], change
     [
         (Stage.CONNECT, {"sender": "a@b"}),
         (Stage.MAIL, {"redirect": ["a@b"]}),
-        (Stage.MAIL, {"verdict": "discard"}),
+        (Stage.EHLO, {"verdict": "discard"}),
         (Stage.RCPT, {"redirect": ["a\n@b"]}),
         (Stage.RCPT, {"tags": ["t"] * (MAX_TAGS + 1)}),
         (Stage.POST_DATA, {"body": "a", "body_b64": "YQ=="}),

@@ -43,7 +43,7 @@ HOSTILE = {
     ("http", "endless-head"): b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 10_000,
     ("http", "two-lengths"): GOOD["http"].replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n"),
     ("http", "status"): b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\n{}",
-    ("http", "no-verdict"): b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"no\": 1}",
+    ("http", "no-verdict"): b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"no": 1}',
     ("http", "bad-chunk"): b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n{}\r\n",
     ("milter", "garbage"): b"HTTP/1.1 400 Bad Request\r\n\r\n",
     ("milter", "half"): NEGOTIATED + b"\0\0\0\x20i\0\0",

@@ -20,6 +20,8 @@ from relevo.hooks.stages import StageHooks, StageOutcome
 from unit.hooks.conftest import MakeSite, Site
 
 TOML = """
+[server]
+workers = 1
 [[hook]]
 stage = "mail"
 form = "worker"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from relevo.hooks.contract import Accept, InvalidVerdict, Verdict
 from relevo.hooks.services.connections import Connections
 from relevo.hooks.services.failures import ServiceFailed
+from relevo.hooks.settings import worker_count
 from relevo.hooks.wire import How, Report
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ class ServicePool(ABC):
         address: ServiceAddress,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        workers = config.server.workers or os.cpu_count() or 1
-        share = -(-declared.max_concurrent // workers)
+        share = -(-declared.max_concurrent // worker_count(config))
         self._places = asyncio.Semaphore(share)
         self._slot_timeout_s = config.hooks.slot_timeout.total_seconds()
         self.connections = Connections(address, most_kept=share, context=context)
