@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 
 VERSION = 6
-ADD_HEADERS, CHANGE_HEADERS = 0x01, 0x10
+ADD_HEADERS, CHANGE_HEADERS, QUARANTINE = 0x01, 0x10, 0x20
 BODY_PIECE = 65535
 
 
@@ -28,8 +28,14 @@ class Filtered:
 class MilterClient:
     """One connection, good for one message."""
 
-    def __init__(self, address: tuple[str, int], timeout_s: float = 20) -> None:
-        self._socket = socket.create_connection(address, timeout_s)
+    def __init__(self, address: tuple[str, int] | str, timeout_s: float = 20) -> None:
+        """`address` is a host and a port, or the path of a socket."""
+        if isinstance(address, str):
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.settimeout(timeout_s)
+            self._socket.connect(address)
+        else:
+            self._socket = socket.create_connection(address, timeout_s)
         self._file = self._socket.makefile("rb")
 
     def close(self) -> None:
@@ -38,7 +44,7 @@ class MilterClient:
 
     def filter(self, message: bytes, sender: str, recipient: str) -> Filtered:
         """Hand a message over. Raises MilterRefused."""
-        self._send(b"O", struct.pack("!III", VERSION, ADD_HEADERS | CHANGE_HEADERS, 0))
+        self._send(b"O", struct.pack("!III", VERSION, ADD_HEADERS | CHANGE_HEADERS | QUARANTINE, 0))
         self._receive()
         self._ask(b"C", b"localhost\0" + b"4" + struct.pack("!H", 25) + b"127.0.0.1\0")
         self._ask(b"H", b"localhost\0")
