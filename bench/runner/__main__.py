@@ -4,7 +4,7 @@ usage: make bench ARGS="[--reps 5] [--servers relevo,chasquid,postfix] [--folder
 
 CASE is WHAT:SIZE:SESSIONS:PER_CONNECTION:MESSAGES with WHAT `accept` (discarded after the queue),
 `maildir` (until the last message is in the Maildir), `relay` (until smtp-sink has answered the
-last message; not on chasquid, which sends to port 25 only), `hook-sh` or `hook-c` (as accept, with a
+last message; in a network of the run's own, see `network`), `hook-sh` or `hook-c` (as accept, with a
 post-data hook that only exits 0; not on Postfix), for example accept:1024:50:100:10000.
 Without cases the standard set runs. A run counts only when accepted = delivered (and for Maildir:
 every message has at least its octets); else it is shown as void.
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from runner import processes, servers
+from runner import network, processes, servers
 
 STANDARD = (
     "accept:1024:50:100:10000",
@@ -29,6 +29,8 @@ STANDARD = (
     "accept:102400:50:100:2000",
     "maildir:1024:20:50:5000",
     "relay:1024:20:50:5000",
+    "relay:10240:20:50:3000",
+    "relay:102400:20:50:1000",
 )
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -145,6 +147,8 @@ def main():
     parser.add_argument("--out", default="", help="append every run as a JSON line to this file")
     parser.add_argument("cases", nargs="*", default=list(STANDARD), metavar="CASE")
     args = parser.parse_args()
+    if any(case.startswith("relay:") for case in args.cases) and not network.is_inside():
+        sys.exit(network.run_inside())
     names = []
     for name in args.servers.split(","):
         if shutil.which(servers.PROGRAMS[name]):

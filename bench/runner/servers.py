@@ -2,8 +2,8 @@
 
 Every server accepts mail for user@bench.test and either discards it after its normal way through
 the queue, delivers it to a Maildir on the same file system, or (`relay`) sends it on to smtp-sink
-(`sink`, which runs beside all of them; chasquid can send to port 25 only and is left out). `config` is what is printed beside
-the results; `syncs` says whether a 250 is on stable storage.
+(`sink`, which runs beside all of them and is the mail exchanger of another domain). `config` is
+what is printed beside the results; `syncs` says whether a 250 is on stable storage.
 """
 
 import os
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from runner import processes
+from runner import network, processes
 
 VENV_BIN = os.path.dirname(sys.executable)
 HOOKS = {"hook-sh": "#!/bin/sh\nexit 0\n", "hook-c": "int main(void) { return 0; }\n"}
@@ -84,17 +84,16 @@ def count_lines(path, mark):
     return count
 
 
-SINK_PORT = 9625
-CANNOT = {"relay": {"chasquid"}, "hook-sh": {"postfix"}, "hook-c": {"postfix"}}
+CANNOT = {"hook-sh": {"postfix"}, "hook-c": {"postfix"}}
 """Which servers have no part in a case."""
 
 
 def sink(base):
     """Postfix's smtp-sink, for everybody's relayed mail; what ends it."""
     process = processes.spawn(
-        ["smtp-sink", "-u", "nobody", f"127.0.0.1:{SINK_PORT}", "1000"], f"{base}/sink.out"
+        ["smtp-sink", "-u", "nobody", f"{network.SINK}:25", "1000"], f"{base}/sink.out"
     )
-    processes.wait_port(SINK_PORT)
+    processes.wait_port(25, host=network.SINK)
     return lambda: processes.end(process)
 
 
@@ -117,6 +116,13 @@ def install_hook(what, conf):
     os.chmod(path, 0o755)
 
 
+def forward_elsewhere(what, folder):
+    """The user's mail is relayed: an alias, as relevo and chasquid read it."""
+    if what == "relay":
+        with open(f"{folder}/conf/domains/bench.test/aliases", "w") as file:
+            file.write(f"user: user@{network.DOMAIN}\n")
+
+
 def relevo(base, what, port=9425, *, settings="", prepare=None):
     """relevo with its defaults: history, mail log, trace fields and checks on.
 
@@ -137,11 +143,10 @@ def relevo(base, what, port=9425, *, settings="", prepare=None):
         )
         if what == "relay":
             file.write(
-                f'[outbound]\nsmarthost = ["127.0.0.1:{SINK_PORT}"]\nsmarthost_tls = "best"\n'
+                '[dns]\nservers = ["127.0.0.1:53"]\n'
+                '[outbound]\nallow_addresses = ["127.0.0.0/8"]\n'
             )
-    if what == "relay":
-        with open(f"{folder}/conf/domains/bench.test/aliases", "w") as file:
-            file.write("user: user@sink.test\n")
+    forward_elsewhere(what, folder)
     install_hook(what, f"{folder}/conf")
     subprocess.run(
         [
@@ -159,7 +164,7 @@ def relevo(base, what, port=9425, *, settings="", prepare=None):
     )
     if prepare is not None:
         prepare(f"{folder}/data")
-    described = "alias, smarthost" if what == "relay" else f"delivery {local.partition(':')[0]}"
+    described = "alias, MX" if what == "relay" else f"delivery {local.partition(':')[0]}"
     return start_relevo(folder, port, f"defaults, {os.cpu_count()} workers, {described}")
 
 
@@ -204,6 +209,7 @@ def chasquid(base, what, port=9125):
             f'mail_delivery_agent_bin: "{command}"\n'
             f'mail_delivery_agent_args: "{folder}/md"\n'
         )
+    forward_elsewhere(what, folder)
     install_hook(what, f"{folder}/conf")
     subprocess.run(
         ["chasquid-util", f"-C={folder}/conf", "user-add", "user@bench.test", "--password=secret"],
@@ -225,8 +231,10 @@ def chasquid(base, what, port=9125):
         delivered=count_lines(f"{folder}/mail.log", b" sent\n"),
         maildir=f"{folder}/md",
         syncs="no (1.11 writes without fsync)",
-        config=f"{' '.join(version[:2])}, MDA "
-        + ("sh script to Maildir, no sync" if maildir else "/bin/true"),
+        config=f"{' '.join(version[:2])}, "
+        + {"maildir": "MDA sh script to Maildir, no sync", "relay": "alias, MX"}.get(
+            what, "MDA /bin/true"
+        ),
     )
 
 
@@ -249,7 +257,7 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 {"relay_domains" if what == "relay" else "virtual_mailbox_domains"} = bench.test
-relay_transport = smtp:[127.0.0.1]:{SINK_PORT}
+relay_transport = smtp:{network.DOMAIN}
 relay_recipient_maps =
 virtual_mailbox_maps = inline:{{{{user@bench.test=bench.test/user/}}}}
 virtual_mailbox_base = {folder}/mail
@@ -294,7 +302,7 @@ in_flow_delay = 0
         maildir=f"{folder}/mail/bench.test/user",
         syncs="yes",
         config=f"Postfix {version.stdout.strip()}, process limit 210, "
-        + {"maildir": "virtual(8) to Maildir", "relay": "smtp(8)"}.get(what, "discard(8)"),
+        + {"maildir": "virtual(8) to Maildir", "relay": "smtp(8), MX"}.get(what, "discard(8)"),
     )
 
 

@@ -67,6 +67,11 @@ class Policy:
     hooks: UnitHooks | None = None  # None: none is declared for a stage of delivery
     delay_notice_s: float = inf  # age at which senders are told of what waits
 
+    @property
+    def late_after_s(self) -> float:
+        """The age from which an attempt tells the sender, even if nothing can be reached."""
+        return min(self.give_up_after_s, self.delay_notice_s)
+
 
 class Dispatcher:
     """Delivers the units of one worker."""
@@ -89,8 +94,9 @@ class Dispatcher:
         self._clock = clock
         self._ledger = UnitLedger()
         self._scheduler = Scheduler(
-            store, policy.agents, self._serve_unit, clock=clock, limits=limits, sharing=sharing
-        )
+            store, policy.agents, self._serve_unit, clock=clock, limits=limits, sharing=sharing,
+            late_after=lambda: self._policy.late_after_s,
+        )  # fmt: skip
 
     def reconfigure(self, config: Config) -> None:
         """Use another configuration from the next attempt on. Raises InvalidPattern."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from relevo.delivery.attempt import temporary
@@ -126,15 +127,19 @@ class Lanes:
         """Units that wait or are tried in lanes of next hops."""
         return self.paced_active + self.paced_waiting
 
-    def room(self, most: int, worker_for: Callable[[str], int] | None) -> Room:
-        """What a round of leases may bring. Lanes that are not needed any more go."""
+    def room(
+        self, most: int, worker_for: Callable[[str], int] | None, late_before: float = inf
+    ) -> Room:
+        """What a round of leases may bring; see `Room`. Lanes that are not needed any more go."""
         for route in [route for route, lane in self._paced.items() if lane.is_idle]:
             del self._paced[route]
         left = 0 if self.is_full else self.limits.paced_held - self.paced_held
-        by_route = {route: min(left, lane.room(lane.pace())) for route, lane in self._paced.items()}
+        paces = {route: lane.pace() for route, lane in self._paced.items()}
+        by_route = {route: min(left, self._paced[route].room(paces[route])) for route in paces}
+        resting = frozenset(route for route, pace in paces.items() if pace.is_resting)
         by_kind = {kind: lane.room(lane.pace()) for kind, lane in self._kinds.items()}
         for kind, pacer in self._pacers.items():
             by_kind[kind] = min(left, pacer.pace(f"{kind}{_FRESH}").room)
         otherwise = self._unknown.room(self._unknown.pace())
         closed = frozenset() if left else frozenset(self._pacers)
-        return Room(most, by_route, by_kind, otherwise, closed, worker_for)
+        return Room(most, by_route, by_kind, otherwise, closed, worker_for, resting, late_before)

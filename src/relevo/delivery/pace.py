@@ -11,12 +11,14 @@ from relevo.value import dataclass
 @dataclass(frozen=True, slots=True)
 class Pace:
     """`width`: attempts at once. `room`: units that may wait for them or run, 0 for none now;
-    `opens_at`: when there may be room again, in the loop's time.
+    `opens_at`: when there may be room again, in the loop's time. `is_resting`: nothing is tried
+    now, so that only units which are late need to be taken.
     """
 
     width: int
     room: int
     opens_at: float
+    is_resting: bool = False
 
 
 @runtime_checkable

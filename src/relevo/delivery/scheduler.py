@@ -71,8 +71,11 @@ class Scheduler:
         clock: Callable[[], float] = time.time,
         limits: DispatchLimits = DEFAULT_LIMITS,
         sharing: Sharing = ALONE,
+        late_after: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`late_after`: the age from which senders hear of what waits, in seconds."""
         self._store = store
+        self._late_after = late_after
         self._serve_unit = serve
         self._clock = clock
         self._sharing = sharing
@@ -225,7 +228,8 @@ class Scheduler:
 
     async def _lease_due(self) -> float:
         """Lease what fits; seconds until the next look."""
-        room = self.lanes.room(LEASE_BATCH, self._sharing.worker_for)
+        late_before = self._clock() - self._late_after()
+        room = self.lanes.room(LEASE_BATCH, self._sharing.worker_for, late_before)
         for lane in self.lanes:
             lane.has_more = False  # or it is found again, or added meanwhile
         self._is_full = bool(room.closed)

@@ -2,8 +2,9 @@
 
 A next hop starts with a few deliveries at once and gets more with each success, up to its limit.
 A refusal that means "slower" (421, 4.7.x, a refused connection) halves them. Where nothing can be
-reached any more it rests, first for seconds, then longer and longer; while it rests its units are
-deferred without a connection, at a bounded rate, and then one unit tries for all.
+reached any more it rests, first for seconds, then longer and longer, and then one unit tries for
+all. While it rests its units stay in the store; those that are late are deferred without a
+connection, at a bounded rate, so that senders are told and what is too old is given up.
 
 Times are those of the loop (seconds that never run backwards), passed in. Bounded in number: of
 those that rest and have nothing open the one used longest ago is forgotten.
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 FIRST_WIDTH = 3
 FAILURES_TO_REST = 3  # in a row, without a success between them
 MAX_HOPS = 10_000
-DEFERRED_AT_ONCE = 50  # units of a resting next hop that are leased only to be deferred
-DEFERRED_EVERY_S = 2.0
+DEFERRED_AT_ONCE = 200  # units of a resting next hop that are leased only to be deferred
+DEFERRED_EVERY_S = 1.0
 LONGEST_TURN_S = 60.0  # a place in the rate that is further away is not waited for
 _HELD = 50  # units for each delivery at once, of a next hop that works
 _SPREAD = 0.2  # of a rest, at random
@@ -80,9 +81,12 @@ class NextHop:
     def pace(self, now: float) -> Pace:
         """How many deliveries may run, and how many units may be held for them."""
         if self.is_resting(now):
-            opens_at = min(self.rest_until, max(now, self._next_deferral))
-            room = DEFERRED_AT_ONCE if now >= self._next_deferral else 0
-            return Pace(width=1, room=room, opens_at=opens_at)
+            if now < self._next_deferral:
+                opens_at = min(self.rest_until, self._next_deferral)
+                return Pace(width=1, room=0, opens_at=opens_at, is_resting=True)
+            return Pace(
+                width=1, room=DEFERRED_AT_ONCE, opens_at=self.rest_until, is_resting=True
+            )
         width = 1 if self.rests else max(1, int(self.width))
         room = width * (_HELD if self.is_proven else 2)
         if self.limits.per_minute:  # no more than have their turn in a minute; others wait unheld

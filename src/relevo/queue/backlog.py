@@ -17,6 +17,8 @@ from itertools import chain
 
 import apsw
 
+from relevo.queue.clock import LEAST_STEP
+from relevo.queue.ids import time_prefix
 from relevo.queue.leases import TO_REPAIR, LeasedRow
 from relevo.queue.store import Room
 from relevo.value import dataclass
@@ -77,9 +79,11 @@ def may_take(connection: apsw.Connection, worker: int, now: float) -> bool:
 class _Taking:
     """The room that is left in a round."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, now: float) -> None:
         self._room = room
         self._left: dict[str, int] = {}
+        # What seems to come from the future, after a clock was set right, may be of any age.
+        self._early = (time_prefix(room.late_before), time_prefix(now + LEAST_STEP))
         self.most = room.most
         self.closed = room.closed
         self.keys: list[Key] = []
@@ -92,7 +96,7 @@ class _Taking:
             left = self._room.of(route)
         if self.most <= 0:
             return False
-        if left <= 0:
+        if left <= 0 or (route in self._room.resting and self._early[0] <= key[0] < self._early[1]):
             self.full.add(route)
             return False
         self._left[route] = left - 1
@@ -105,7 +109,7 @@ def take_round(
     connection: apsw.Connection, worker: int, now: float, room: Room, place: str
 ) -> Round:
     """Own what there is room for; inside the caller's transaction."""
-    taking = _Taking(room)
+    taking = _Taking(room, now)
     is_more, others = _take_due(connection, worker, now, room, taking)
     new_place, is_cut = _take_waiting(connection, worker, taking, place)
     _set_owner(connection, worker, taking.keys)

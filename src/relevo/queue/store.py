@@ -57,6 +57,7 @@ class QueuedRecipient:
     state: RecipientState = RecipientState.PENDING
     detail: str = ""  # last error, or the last reply
     status: str = ""  # last enhanced status code
+    reverse_path: str = ""  # what it leaves with, if that is not the message's (forwarded mail)
     is_delay_told: bool = False  # the sender knows that it is late
 
 
@@ -184,9 +185,9 @@ class Room:
 
     `most`: in all. `by_route` and, for routes that are not named there, `by_kind` (what stands
     before the colon) or `otherwise` bound those of one route. `closed`: kinds
-    of which no route has room. `worker_for` says whose
-    backlog a route's units wait in; None: this worker's. Used in another thread: nothing of it
-    may change meanwhile.
+    of which no route has room. `resting`: routes of which only messages are taken that came before
+    `late_before`. `worker_for` says whose backlog a route's units wait in; None: this worker's.
+    Used in another thread: nothing of it may change meanwhile.
     """
 
     most: int
@@ -195,6 +196,8 @@ class Room:
     otherwise: int = 0
     closed: frozenset[str] = frozenset()
     worker_for: Callable[[str], int] | None = None
+    resting: frozenset[str] = frozenset()
+    late_before: float = 0.0
 
     def of(self, route: str) -> int:
         found = self.by_route.get(route)

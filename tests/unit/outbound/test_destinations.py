@@ -111,7 +111,9 @@ def test_a_success_ends_all_of_it() -> None:
 
 def test_while_it_rests_units_are_deferred_at_a_bounded_rate() -> None:
     hop = resting()
-    assert hop.pace(NOW).room == DEFERRED_AT_ONCE
+    pace = hop.pace(NOW)
+    assert (pace.room, pace.is_resting) == (DEFERRED_AT_ONCE, True)
+    assert pace.opens_at == hop.rest_until  # if nothing is late now
     hop.deferred(NOW)
     pace = hop.pace(NOW)
     assert (pace.room, pace.opens_at) == (0, NOW + DEFERRED_EVERY_S)

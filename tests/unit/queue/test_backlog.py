@@ -13,6 +13,7 @@ import pytest
 
 from relevo.queue import backlog, create_database, open_store
 from relevo.queue.database import start_over
+from relevo.queue.ids import derived_id
 from relevo.queue.leases import as_int
 from relevo.queue.sqlite import SqliteStore
 from relevo.queue.store import NewMessage, Room, Unit, UnitResult
@@ -41,6 +42,13 @@ def room(
     """Room for routes by name, and `other` for each of the rest."""
     by_route = of or {}
     return Room(most, by_route, {"mx": other}, other, worker_for=worker_for)
+
+
+def resting(late_before: float) -> Room:
+    """SLOW takes only what came before, everybody else takes all."""
+    return Room(
+        1000, {SLOW: 1000}, {"mx": 1000}, resting=frozenset({SLOW}), late_before=late_before
+    )
 
 
 async def fill(store: SqliteStore, counts: Mapping[str, int]) -> None:
@@ -90,6 +98,40 @@ def test_a_backlog_is_leased_as_room_appears_oldest_first(tmp_path: Path) -> Non
             assert [len(each.units) for each in (first, second, third)] == [4, 4, 2]
             found = [unit.message_id for unit in (*second.units, *third.units)]
             assert found == sorted(found)
+
+    run(check())
+
+
+@pytest.mark.parametrize("is_in_backlog", [False, True])
+def test_of_a_route_that_rests_only_what_is_late_is_taken(
+    tmp_path: Path, is_in_backlog: bool
+) -> None:
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            old, young = derived_id(NOW - 7200, b"a"), derived_id(NOW - 60, b"b")
+            for identity in (young, old):
+                await store.add(
+                    message(identity=identity, due=NOW - 1, routes=(SLOW, FAST)), lease=False
+                )
+            if is_in_backlog:
+                await store.lease_in(room(0), now=NOW)
+            leased = await store.lease_in(resting(NOW - 3600), now=NOW)
+            assert routes(leased.units) == {SLOW: 1, FAST: 2}
+            assert {unit.message_id for unit in leased.units if unit.route == SLOW} == {old}
+            assert leased.full == {SLOW}
+            assert len((await store.lease_in(room(), now=NOW)).units) == 1
+
+    run(check())
+
+
+def test_of_a_route_that_rests_what_seems_to_come_from_the_future_is_taken(tmp_path: Path) -> None:
+    """The clock was a year ahead when it came: its id tells nothing of its age."""
+
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            identity = derived_id(NOW + 365 * 86400, b"a")
+            await store.add(message(identity=identity, due=NOW - 1, routes=(SLOW,)), lease=False)
+            assert len((await store.lease_in(resting(NOW - 3600), now=NOW)).units) == 1
 
     run(check())
 
