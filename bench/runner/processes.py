@@ -9,12 +9,12 @@ import time
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-def wait_port(port, seconds=15):
+def wait_port(port, seconds=15, host="127.0.0.1"):
     """Return once an SMTP greeting comes from the port."""
     end = time.time() + seconds
     while time.time() < end:
         try:
-            with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            with socket.create_connection((host, port), 1) as connection:
                 if connection.recv(4).startswith(b"220"):
                     connection.sendall(b"QUIT\r\n")
                     connection.recv(100)
@@ -65,6 +65,15 @@ def memory_kib(pid):
                 elif line.startswith("Pss:"):
                     pss += int(line.split()[1])
     return rss, pss
+
+
+def descriptors(pid):
+    """Open descriptors over the tree."""
+    total = 0
+    for process in tree(pid):
+        with contextlib.suppress(OSError):
+            total += len(os.listdir(f"/proc/{process}/fd"))
+    return total
 
 
 def settle(pid, seconds=60):
