@@ -136,7 +136,10 @@ def write_launcher(root: Path, name: str) -> None:
         lines.append(f'export LD_LIBRARY_PATH="{value}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"')
     if perl:
         lines.append(f'export PERL5LIB="{":".join(perl)}${{PERL5LIB:+:$PERL5LIB}}"')
-    lines.append(f'exec {shlex.quote(str(target))} "$@"')
+    command = [str(target)]
+    if target.read_bytes()[:18] == b"#!/usr/bin/perl -T":  # it does not look at PERL5LIB
+        command = ["perl", "-T", *(f"-I{path}" for path in perl), *command]
+    lines.append(f'exec {shlex.join(command)} "$@"')
     debian.UNPACKED.mkdir(parents=True, exist_ok=True)
     launcher = debian.UNPACKED / name
     launcher.write_text("\n".join(lines) + "\n")
