@@ -11,6 +11,7 @@ quotation marks, a name with a comma in it.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 
 from relevo.mail import InvalidAddress, domain_to_ascii, normalize_domain
@@ -18,14 +19,17 @@ from relevo.mail.header_block import field_values
 from relevo.value import dataclass
 
 MAX_VALUE = 4096  # octets of a From field that is read
+_CACHED_VALUE = 256
 MAX_NESTED = 5  # comments within comments
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MISLEADING = re.compile(r"[<>@]")
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[BbQq]\?")
-# a field name that some programs take for From: with blanks, controls or such around it
+# a field name that some programs take for From: with blanks, controls or such around it; to be
+# searched in a head in lower case behind a line end
 _NEARLY_FROM = re.compile(
-    rb"^(?!from[ \t]*+:|[ \t])[^\x21-\x7e\n]*+from[^\x21-\x7e\n]*+:", re.MULTILINE | re.IGNORECASE
+    rb"\n(?:(?![ \t])[^\x21-\x7e\n]++from[^\x21-\x7e\n]*+"
+    rb"|from[ \t]*+[^\x20-\x7e\t\n][^\x21-\x7e\n]*+):"
 )
 _TOKEN = re.compile(
     r'(?P<blank>[ \t]++)|(?P<quoted>"(?:[^"\\]|\\.)*+")|(?P<literal>\[[^\[\]\\]*+\])'
@@ -62,20 +66,28 @@ def read_author(head: bytes) -> Author:
     values = field_values(head, "From")
     if len(values) > 1:
         return Author(problem="there are several From fields")
-    if _NEARLY_FROM.search(head):
+    if _NEARLY_FROM.search(b"\n" + head.lower()):
         return Author(problem="a field is nearly called From")
     if not values:
         return Author(problem="there is no From field", is_missing=True)
     if len(values[0]) > MAX_VALUE:
         return Author(problem="the From field is too long")
+    # long values are rare, and would make the cache's size that of their authors' choice
+    return _read_cached(values[0]) if len(values[0]) <= _CACHED_VALUE else _read(values[0])
+
+
+def _read(value: bytes) -> Author:
     try:
-        return Author(author_domain(values[0].decode("utf-8", "replace")))
+        return Author(_domain_of(value.decode("utf-8", "replace")))
     except _Ambiguous as error:
         return Author(problem=str(error))
 
 
-def author_domain(text: str) -> str:
-    """The domain of the value of a From field, unfolded. Raises an exception of this module."""
+_read_cached = lru_cache(maxsize=2048)(_read)
+
+
+def _domain_of(text: str) -> str:
+    """The domain of the value of a From field, unfolded. Raises _Ambiguous."""
     if _CONTROL.search(text):
         raise _Ambiguous("the From field has a control character")
     domains = {domain for part in _split(_tokens(text)) for domain in _claims(part)}
@@ -182,7 +194,7 @@ def _address_domain(part: list[_Token]) -> str:
     text = "".join(token.text for token in domain)
     if any(token.kind not in {"atom", "special"} for token in domain):
         raise _Ambiguous("the From field has an address without a domain name")
-    return plain_domain(text)
+    return _plain_domain(text)
 
 
 def _check_local(local: list[_Token]) -> None:
@@ -197,8 +209,8 @@ def _check_local(local: list[_Token]) -> None:
         raise _Ambiguous("the From field has a local part that cannot be read")
 
 
-def plain_domain(text: str) -> str:
-    """A domain name in lower case with A-labels. Raises an exception of this module."""
+def _plain_domain(text: str) -> str:
+    """A domain name in lower case with A-labels. Raises _Ambiguous."""
     try:
         return domain_to_ascii(normalize_domain(text))
     except InvalidAddress as error:
