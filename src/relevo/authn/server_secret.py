@@ -14,9 +14,9 @@ FILE_NAME = "authn-secret"
 _LENGTH = 32
 
 
-def server_secret(data_dir: Path) -> bytes:
-    """The secret, made at the first call. Raises OSError and TimeoutError."""
-    path = data_dir / FILE_NAME
+def server_secret(data_dir: Path, name: str = FILE_NAME) -> bytes:
+    """The secret of this name, made at the first call. Raises OSError and TimeoutError."""
+    path = data_dir / name
     with exclusive(data_dir):
         if path.exists():
             secret = path.read_bytes()

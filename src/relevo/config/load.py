@@ -68,8 +68,15 @@ def load(
         for reading in readings
         for route in reading.routes
     )
+    relay = tuple(
+        replace(domain, recipients=str(config_dir / domain.recipients))
+        if domain.recipients
+        else domain
+        for reading in readings
+        for domain in reading.relay_domains
+    )
     about = {"config_dir": config_dir, "source": files, "origins": MappingProxyType(origins)}
-    config = build(values, hook=hooks, route=routes, **about)
+    config = build(values, hook=hooks, route=routes, relay_domain=relay, **about)
     problems += cross_check(config, Places(merged, files[0]), frozenset(broken))
     problems.sort(key=lambda problem: ((*files, OVERRIDES).index(problem.file), problem.line))
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]

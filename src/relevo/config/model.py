@@ -35,6 +35,7 @@ from relevo.config.reception_model import (
     Smtp,
     XClient,
 )
+from relevo.config.relay_model import DeclaredRelayDomain, Forwarding, Relay
 from relevo.config.submission_model import Submission
 
 _MS = timedelta(milliseconds=1)
@@ -249,6 +250,9 @@ class Config:
     addresses: Addresses = key("", Addresses)
     auth: Auth = key("", Auth)
     submission: Submission = key("", Submission)
+    forwarding: Forwarding = key("", Forwarding)
+    relay: Relay = key("", Relay)
+    relay_domain: tuple[DeclaredRelayDomain, ...] = key("", ())
     dns: Dns = key("", Dns)
     spf: Spf = key("", Spf)
     dkim: Dkim = key("", Dkim)

@@ -42,6 +42,7 @@ DIFFERENCES = (
         "proxy.trusted", ("0.0.0.0/0", "::/0"), "chasquid takes a PROXY header from anybody."
     ),
     Difference("submission.sender_check", "off", "chasquid's users may send as anybody."),
+    Difference("forwarding.rewrite", "chasquid", "Forwarded mail leaves with the same sender."),
     Difference("spf.skip_networks", (), "chasquid checks every client."),
     Difference("spf.check_helo", False, "chasquid does not check the name from EHLO."),
     Difference("penalties.delay_from", 200, "chasquid slows nobody down; no ordinary client is."),

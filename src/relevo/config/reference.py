@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from relevo.config.profiles import differences_table
-from relevo.config.schema import HOOK_KEYS, KEYS, ROUTE_KEYS, SECTIONS, Key
+from relevo.config.schema import HOOK_KEYS, KEYS, RELAY_KEYS, ROUTE_KEYS, SECTIONS, Key
 from relevo.config.toml_text import toml_value
 
 PAGE = Path("docs/reference/configuration.md")
@@ -66,6 +66,8 @@ _WHAT_KEYS = {
     "addresses": "How local parts are read",
     "auth": "Logging in",
     "submission": "What users may send",
+    "forwarding": "Mail that aliases lead elsewhere",
+    "relay": "Mail for other domains without a login",
     "dns": "Looking up names",
     "spf": "Who may send mail of a domain",
     "dkim": "Signatures of messages",
@@ -106,6 +108,17 @@ The first whose `recipients` and `senders` both fit is taken; mail that none fit
 """
 
 
+_DECLARED_RELAY_DOMAINS = """
+## `[[relay_domain]]`: domains that others keep and mail is taken for, one table each
+
+As a backup mail exchanger, or in front of another server. Mail goes on by a `[[route]]`, or to the
+domain's mail exchangers.
+
+| key | default | meaning |
+|---|---|---|
+"""
+
+
 def reference_page() -> str:
     """docs/reference/configuration.md."""
     parts = [_INTRODUCTION, differences_table()]
@@ -115,6 +128,8 @@ def reference_page() -> str:
         parts += [_row(key) for key in KEYS.values() if key.section == section]
     parts.append(_DECLARED_ROUTES)
     parts += [_row(key) for key in ROUTE_KEYS.values()]
+    parts.append(_DECLARED_RELAY_DOMAINS)
+    parts += [_row(key) for key in RELAY_KEYS.values()]
     parts.append(_DECLARED_HOOKS)
     parts += [_row(key) for key in HOOK_KEYS.values()]
     return "".join(parts)

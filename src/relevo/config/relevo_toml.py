@@ -11,8 +11,9 @@ from typing import Any
 from relevo.config.chasquid_conf import RELEVO_NAMES
 from relevo.config.convert import convert, convert_text, nearest
 from relevo.config.hook_tables import read_hook_tables
+from relevo.config.relay_tables import read_relay_tables
 from relevo.config.route_tables import read_route_tables
-from relevo.config.schema import HOOK_TABLE, KEYS, ROUTE_TABLE, SECTIONS
+from relevo.config.schema import HOOK_TABLE, KEYS, RELAY_TABLE, ROUTE_TABLE, SECTIONS
 from relevo.config.settings import OVERRIDES, Reading
 from relevo.config.toml_lines import Path, key_lines
 
@@ -47,6 +48,8 @@ def read_relevo_toml(data: bytes, file: str) -> Reading:
             read_hook_tables(reading, lines, raw)
         elif name == ROUTE_TABLE:
             read_route_tables(reading, lines, raw)
+        elif name == RELAY_TABLE:
+            read_relay_tables(reading, lines, raw)
         elif name in SECTIONS:
             _read_section(reading, lines, name, raw)
         else:

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from relevo.config.model import Config
-from relevo.config.schema import HOOK_KEYS, HOOK_TABLE, KEYS, ROUTE_KEYS, ROUTE_TABLE, Key
+from relevo.config.schema import (
+    HOOK_KEYS,
+    HOOK_TABLE,
+    KEYS,
+    RELAY_KEYS,
+    RELAY_TABLE,
+    ROUTE_KEYS,
+    ROUTE_TABLE,
+    Key,
+)
 from relevo.config.toml_text import toml_value
 from relevo.config.units import format_duration
 
@@ -60,6 +69,7 @@ def render_json(config: Config) -> str:
 def _arrays(config: Config) -> Iterator[tuple[str, Sequence[Key], Sequence[Any]]]:
     """The arrays of tables: name, keys and tables of each."""
     yield ROUTE_TABLE, tuple(ROUTE_KEYS.values()), config.route
+    yield RELAY_TABLE, tuple(RELAY_KEYS.values()), config.relay_domain
     yield HOOK_TABLE, tuple(HOOK_KEYS.values()), config.hook
 
 

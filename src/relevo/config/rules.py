@@ -111,6 +111,14 @@ def _xclient_networks(values: tuple[str, ...], config_dir: Path) -> tuple[str, .
     return networks
 
 
+def _relay_networks(values: tuple[str, ...], config_dir: Path) -> tuple[str, ...]:
+    networks = _networks(values, config_dir)
+    for network in networks:
+        if network.endswith("/0"):
+            raise BadValue(f"{network} would make this an open relay", "name your own networks")
+    return networks
+
+
 def _local(value: str, config_dir: Path) -> str:
     if value in {"mda", "discard"}:
         return value
@@ -202,6 +210,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "auth.mechanisms": _mechanisms,
     "auth.dovecot_userdb_path": _optional_file,
     "auth.dovecot_client_path": _optional_file,
+    "relay.networks": _relay_networks,
     "submission.allow_senders": submission_rules.allowed_senders,
     "dns.servers": _name_servers,
     "proxy.trusted": _networks,

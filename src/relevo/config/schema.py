@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 from relevo.config.hook_model import DeclaredHook
 from relevo.config.model import Config
 from relevo.config.outbound_model import DeclaredRoute
+from relevo.config.relay_model import DeclaredRelayDomain
 
 
 class Kind(Enum):
@@ -110,6 +111,9 @@ HOOK_TABLE = "hook"
 ROUTE_TABLE = "route"
 """The array of tables that declares routes to other servers: `[[route]]`."""
 
+RELAY_TABLE = "relay_domain"
+"""The array of tables that declares domains to take mail for: `[[relay_domain]]`."""
+
 HOOK_KEYS = {
     member.name: _key(member, HOOK_TABLE, get_type_hints(DeclaredHook)[member.name])
     for member in dataclasses.fields(DeclaredHook)
@@ -121,6 +125,12 @@ ROUTE_KEYS = {
     for member in dataclasses.fields(DeclaredRoute)
 }
 """The keys of one `[[route]]`, by field."""
+
+RELAY_KEYS = {
+    member.name: _key(member, RELAY_TABLE, get_type_hints(DeclaredRelayDomain)[member.name])
+    for member in dataclasses.fields(DeclaredRelayDomain)
+}
+"""The keys of one `[[relay_domain]]`, by field."""
 
 SECTIONS = tuple(dict.fromkeys(key.section for key in KEYS.values() if key.section))
 """The names of the tables, in the order of `Config`."""

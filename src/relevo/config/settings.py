@@ -10,6 +10,7 @@ from relevo.config.convert import BadValue
 from relevo.config.hook_model import DeclaredHook
 from relevo.config.outbound_model import DeclaredRoute
 from relevo.config.problems import Problem, Severity
+from relevo.config.relay_model import DeclaredRelayDomain
 from relevo.config.schema import Key
 
 OVERRIDES = "--set"
@@ -48,6 +49,7 @@ class Reading:
     problems: list[Problem] = field(default_factory=list)
     hooks: list[DeclaredHook] = field(default_factory=list)
     routes: list[DeclaredRoute] = field(default_factory=list)
+    relay_domains: list[DeclaredRelayDomain] = field(default_factory=list)
 
     def add(self, key: Key, line: int, make: Callable[[], Any], name: str = "") -> None:
         """The setting with the value that `make` returns, or the problem it raises as BadValue."""

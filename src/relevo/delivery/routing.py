@@ -13,6 +13,7 @@ A pure function. The same target reached from two forward-paths is served once, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from relevo.directory import MailTarget, PipeTarget, Target, ViaTarget
@@ -58,10 +59,12 @@ def plan_units(
     is_local: Callable[[str], bool],
     now: float,
     route_of: Callable[[str], str] = to_exchangers,
+    rewrite: Callable[[Address], str] | None = None,
 ) -> tuple[NewUnit, ...]:
     """Group the recipients of a message into units, in the order of their first recipients.
 
-    `route_of` gives the route of mail to another domain (see `RouteTable`).
+    `route_of` gives the route of mail to another domain (see `RouteTable`), `rewrite` the
+    reverse-path that mail for a forward-path leaves with (see `Forwarding`).
     """
     targets = tuple(targets)
 
@@ -70,20 +73,31 @@ def plan_units(
         route = (
             PIPE if isinstance(only.target, PipeTarget) else _group(only.target, is_local, route_of)
         )
-        return (NewUnit(route, (_recipient(only),), now),)
+        return (NewUnit(route, (_leaving(only, route, rewrite),), now),)
     groups: dict[str, list[QueuedRecipient]] = {}
     seen: set[tuple[TargetKind, str, tuple[str, ...]]] = set()
     for expanded in targets:
-        recipient = _recipient(expanded)
+        group = _group(expanded.target, is_local, route_of)
+        recipient = _leaving(expanded, group, rewrite)
         identity = (recipient.kind, recipient.target, recipient.servers)
         if identity in seen:
             continue
         seen.add(identity)
-        groups.setdefault(_group(expanded.target, is_local, route_of), []).append(recipient)
+        groups.setdefault(group, []).append(recipient)
     return tuple(
         NewUnit(PIPE if route_kind(group) == PIPE else group, tuple(recipients), now)
         for group, recipients in groups.items()
     )
+
+
+def _leaving(
+    expanded: ExpandedTarget, route: str, rewrite: Callable[[Address], str] | None
+) -> QueuedRecipient:
+    """The recipient, with the reverse-path for it where the route leads to another server."""
+    recipient = _recipient(expanded)
+    if rewrite is None or route_kind(route) in {LOCAL, PIPE}:
+        return recipient
+    return replace(recipient, reverse_path=rewrite(expanded.original))
 
 
 def _recipient(expanded: ExpandedTarget) -> QueuedRecipient:

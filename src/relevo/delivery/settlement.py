@@ -152,6 +152,7 @@ def _settle_one(
         state,
         result.detail[:_MAX_DETAIL],
         result.status,
+        recipient.reverse_path,
         recipient.is_delay_told or fate is Fate.LATE,
     )
     return Settled(settled, fate, result.peer, result.is_passed_on)

@@ -5,7 +5,12 @@ connection that is protected as `tls_policy` wants it; what MTA-STS, DANE and th
 connections demand of a host is one value, `HostTls`.
 """
 
-from relevo.outbound.assembly import RemoteAgents, RemoteSurroundings, listening_at
+from relevo.outbound.assembly import (
+    RemoteAgents,
+    RemoteSurroundings,
+    call_forward_of,
+    listening_at,
+)
 from relevo.outbound.dmarc_reporting import DmarcReporting
 from relevo.outbound.ownership import Ownership, owners_of_each
 from relevo.outbound.protection import Protection, ProtectionSurroundings
@@ -19,6 +24,7 @@ __all__ = [
     "RemoteAgents",
     "RemoteSurroundings",
     "TlsContexts",
+    "call_forward_of",
     "listening_at",
     "owners_of_each",
 ]

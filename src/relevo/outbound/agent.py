@@ -131,12 +131,14 @@ class RemoteAgent:
             )
         if wait:
             await asyncio.sleep(wait)
-        results: list[Result] = []
-        for start in range(0, len(recipients), MAX_RECIPIENTS):
-            chunk = recipients[start : start + MAX_RECIPIENTS]
-            results += await _Delivery(self, way, hop, unit, chunk).run()
+        results: dict[int, Result] = {}
+        for reverse_path, indices in _transactions(unit, recipients):
+            envelope = replace(unit.envelope, reverse_path=reverse_path)
+            chunk = [recipients[index] for index in indices]
+            sent = _Delivery(self, way, hop, replace(unit, envelope=envelope), chunk)
+            results.update(zip(indices, await sent.run(), strict=True))
         self._sweep_later()
-        return results
+        return [results[index] for index in range(len(recipients))]
 
     def close(self) -> None:
         """Close the connections that are not in use; those that are, after their transaction."""
@@ -365,6 +367,21 @@ class _Delivery:
             self._hop.was_slowed()
         else:
             self._hop.succeeded()
+
+
+def _transactions(
+    unit: Unit, recipients: Sequence[QueuedRecipient]
+) -> list[tuple[str, Sequence[int]]]:
+    """Which recipients share a transaction: a reverse-path, and their indices."""
+    by_path: dict[str, list[int]] = {}
+    for index, recipient in enumerate(recipients):
+        path = recipient.reverse_path or unit.envelope.reverse_path
+        by_path.setdefault(path, []).append(index)
+    return [
+        (path, indices[start : start + MAX_RECIPIENTS])
+        for path, indices in by_path.items()
+        for start in range(0, len(indices), MAX_RECIPIENTS)
+    ]
 
 
 def _may_go_on(letter: Letter, done: Transacted) -> list[bool]:

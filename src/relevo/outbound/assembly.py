@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from relevo.delivery.route_rules import route_table
 from relevo.outbound.agent import KINDS, Protection, RemoteAgent
+from relevo.outbound.call_forward import CallForward
 from relevo.outbound.destinations import HopLimits, NextHops
 from relevo.outbound.hosts import Finder, IpAddress, Own
 from relevo.outbound.ownership import owners_of_each
@@ -69,6 +71,19 @@ class RemoteAgents:
             open_peer=_Opener(outbound.helo_name or config.hostname, around.contexts),
             protection=around.protection,
         )
+
+
+def call_forward_of(config: Config, around: RemoteSurroundings) -> CallForward:
+    """Who asks other servers whether recipients exist."""
+    own = own_addresses(config.hostname, around.listening)
+    allowed = tuple(map(ip_network, config.outbound.allow_addresses))
+    return CallForward(
+        routes=route_table(config),
+        ways=Ways(config),
+        finder=lambda: Finder(around.lookups(), own, config.outbound.port, allowed),
+        hello_name=config.outbound.helo_name or config.hostname,
+        timeout_s=config.relay.verify_timeout.total_seconds(),
+    )
 
 
 class _Opener:

@@ -8,6 +8,7 @@ is a `MessageRefused` with the reply that says so, and nothing is stored.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from relevo.delivery import ExpandedTarget, plan_units
@@ -43,12 +44,15 @@ from relevo.value import dataclass
 if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.delivery import RouteTable
+    from relevo.delivery.forwarding import Forwarding
     from relevo.directory import AliasHooks, Directory, Target
     from relevo.journal import Event, HookVerdict
     from relevo.mailauth import MethodResult
     from relevo.queue.store import MessageId
     from relevo.reception.answers import Answer
     from relevo.reception.arriving import ArrivingMessage
+    from relevo.reception.line import Line
+    from relevo.reception.services import Mode, Services
     from relevo.reception.transaction import AcceptedRecipient, Transaction
 
 
@@ -68,6 +72,25 @@ class Arrival:
     tls_cipher: str
     identity: str  # who logged in, or ""
     authserv_id: str  # who says what stands in Authentication-Results (RFC 8601 §2.5)
+
+
+def arrival_of(line: Line, services: Services, mode: Mode, identity: str) -> Arrival:
+    """How the message comes in that this connection is about to end."""
+    session = line.session
+    return Arrival(
+        time=time.time(),
+        message_id=services.new_id(),
+        mode=mode.value,
+        client=line.client,
+        client_ip=line.client_ip,
+        hello_name=session.hello_name,
+        hostname=session.settings.hostname,
+        is_esmtp=session.is_esmtp,
+        tls_version=line.tls_version,
+        tls_cipher=line.tls_cipher,
+        identity=identity,
+        authserv_id=services.config.hostname,
+    )
 
 
 class MessageRefused(Exception):
@@ -199,6 +222,7 @@ def compose(
     hooked: Hooked,
     directory: Directory,
     routes: RouteTable,
+    forwarding: Forwarding,
 ) -> NewMessage:
     """The message as it is stored, with its events."""
     content = message.content(hooked.start)
@@ -229,6 +253,7 @@ def compose(
         is_local=directory.is_local,
         now=HELD_UNTIL if transaction.hold else arrival.time,
         route_of=routes.for_sender(envelope.reverse_path),
+        rewrite=forwarding.for_sender(transaction.reverse_path, arrival.identity),
     )
     events: tuple[Event, ...] = (event, *hooked.records)
     if transaction.hook_records:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from relevo.directory import Existence, UnknownNow
 from relevo.hooks.contract import Stage
 from relevo.journal import Rejected, session_error_line
-from relevo.mail import NULL, Address, InvalidAddress, InvalidUser, normalize_domain
+from relevo.mail import NULL, Address, InvalidAddress, normalize_domain
 from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import StoreFailed, unleased_routes
 from relevo.reception import answers
@@ -23,6 +23,7 @@ from relevo.reception.acceptance import (
     Arrival,
     Hooked,
     MessageRefused,
+    arrival_of,
     check_content,
     compose,
     expand,
@@ -35,6 +36,7 @@ from relevo.reception.conduct import is_offence, rejection_delay
 from relevo.reception.login import Login
 from relevo.reception.penalties import Offence
 from relevo.reception.post_data import MAX_ADDRESS, RefusedByHook, ask_hooks
+from relevo.reception.recipient_rules import Kind, Refused, classify
 from relevo.reception.sender import (
     SenderRefused,
     check_sender,
@@ -46,7 +48,7 @@ from relevo.reception.transaction import AcceptedRecipient, Transaction
 from relevo.smtp import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from relevo.hooks.programs import Program
     from relevo.journal import HookVerdict
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from relevo.reception.line import Line
     from relevo.reception.services import Mode, Services
     from relevo.reception.submission_policy import SubmissionPolicy
+
+    Exists = Callable[[Address], Awaitable[Existence | UnknownNow]]
 
 logger = logging.getLogger("relevo.reception")
 
@@ -177,41 +181,35 @@ class Dialogue:
 
     def _on_rcpt(self, event: events.Rcpt) -> None:
         self._line.conduct.on_command()
-        path = event.path
-        directory = self._services.directory()
-        if not path.domain:
-            postmaster = directory.postmaster()
-            if postmaster is None:
-                return self._refuse_recipient(answers.RECIPIENT_UNKNOWN, path.local)
-            address = postmaster
-        else:
-            written = f"{path.local}@{path.domain}"
-            try:
-                domain = normalize_domain(path.domain)
-            except InvalidAddress:
-                return self._refuse_recipient(answers.BAD_RECIPIENT_DOMAIN, written)
-            if len(written.encode()) > MAX_ADDRESS:
-                return self._refuse_recipient(answers.RECIPIENT_TOO_LONG, written)
-            if not directory.is_local(domain) and not self._login.identity:
-                return self._refuse_recipient(answers.RELAY_NOT_ALLOWED, written)
-            try:
-                address = directory.normalize_recipient(path.local, domain)
-            except InvalidUser:
-                return self._refuse_recipient(answers.RECIPIENT_INVALID, written)
-        if not directory.is_local(address.domain):
-            return self._accept_recipient(address, event.parameters)
-        existence = directory.exists_now(address)
+        assert self._transaction is not None
+        services = self._services
+        found = classify(
+            event.path, services, identity=self._login.identity, client_ip=self._line.client_ip,
+            reverse_path=self._transaction.reverse_path,
+        )  # fmt: skip
+        if isinstance(found, Refused):
+            return self._refuse_recipient(found.answer, found.written, found.reason)
+        address, parameters = found.address, event.parameters
+        if found.kind is Kind.RELAYED:
+            return self._accept_recipient(address, parameters, found.redirect)
+        if found.kind is Kind.VERIFIED:
+            return self._line.start(self._ask(services.relay_domains.verify, address, parameters))
+        existence = services.directory().exists_now(address)
         if existence is None:
-            self._line.start(self._ask_existence(address, event.parameters))
-            return None
-        return self._on_existence(existence, address, event.parameters)
+            return self._line.start(self._ask(self._exists, address, parameters))
+        return self._on_existence(existence, address, parameters)
 
-    async def _ask_existence(self, address: Address, parameters: events.RcptParameters) -> None:
+    async def _exists(self, address: Address) -> Existence | UnknownNow:
         transaction, directory = self._transaction, self._services.directory()
-        if transaction is None:
-            return
+        if transaction is None:  # the client is gone
+            return Existence.ABSENT
         transaction.alias_hooks = transaction.alias_hooks or directory.asked_once()
-        existence = await directory.exists(address, transaction.alias_hooks)
+        return await directory.exists(address, transaction.alias_hooks)
+
+    async def _ask(
+        self, exists: Exists, address: Address, parameters: events.RcptParameters
+    ) -> None:
+        existence = await exists(address)
         if self._transaction is None:  # the client is gone
             return
         if existence is Existence.FOUND and self._hooks.are_at(Stage.RCPT):
@@ -231,13 +229,23 @@ class Dialogue:
         else:
             self._refuse_recipient(answers.RECIPIENT_UNKNOWN_NOW, address.plain, existence.reason)
 
-    def _accept_recipient(self, address: Address, parameters: events.RcptParameters) -> None:
+    def _accept_recipient(
+        self,
+        address: Address,
+        parameters: events.RcptParameters,
+        redirect: tuple[Address, ...] = (),
+    ) -> None:
         if self._hooks.are_at(Stage.RCPT):
-            self._line.start(self._ask_at_rcpt(address, parameters))
+            self._line.start(self._ask_at_rcpt(address, parameters, redirect))
         else:
-            self._take_recipient(AcceptedRecipient(address, parameters))
+            self._take_recipient(AcceptedRecipient(address, parameters, redirect))
 
-    async def _ask_at_rcpt(self, address: Address, parameters: events.RcptParameters) -> None:
+    async def _ask_at_rcpt(
+        self,
+        address: Address,
+        parameters: events.RcptParameters,
+        redirect: tuple[Address, ...] = (),
+    ) -> None:
         """The last question about a recipient that we accept."""
         transaction = self._transaction
         if transaction is None:
@@ -250,7 +258,7 @@ class Dialogue:
                 answer.answer, address.plain, answer.reason, message_id=answer.rows
             )
         else:
-            self._take_recipient(AcceptedRecipient(address, parameters, answer))
+            self._take_recipient(AcceptedRecipient(address, parameters, answer or redirect))
 
     def _take_recipient(self, recipient: AcceptedRecipient) -> None:
         assert self._transaction is not None
@@ -326,7 +334,9 @@ class Dialogue:
             return
         arrival = self._arrival()
         plain = Hooked(traced_start(transaction, message, arrival), expansion)
-        new = compose(transaction, message, arrival, plain, directory, services.routes)
+        new = compose(
+            transaction, message, arrival, plain, directory, services.routes, services.forwarding
+        )
         self._line.start(self._store(new, transaction))
 
     async def _ask_and_store(
@@ -369,7 +379,9 @@ class Dialogue:
             self._record_hooks(transaction.records_of(arrival.message_id) + hooked.records)
             self._answer(answers.accepted(arrival.message_id))
             return
-        new = compose(transaction, message, arrival, hooked, directory, services.routes)
+        new = compose(
+            transaction, message, arrival, hooked, directory, services.routes, services.forwarding
+        )
         if policy is not None:
             new = policy.held_if_suspect(identity, new)
         await self._store(new, transaction)
@@ -395,22 +407,7 @@ class Dialogue:
             self._services.record(record)
 
     def _arrival(self) -> Arrival:
-        line = self._line
-        session = line.session
-        return Arrival(
-            time=time.time(),
-            message_id=self._services.new_id(),
-            mode=self._mode.value,
-            client=line.client,
-            client_ip=line.client_ip,
-            hello_name=session.hello_name,
-            hostname=session.settings.hostname,
-            is_esmtp=session.is_esmtp,
-            tls_version=line.tls_version,
-            tls_cipher=line.tls_cipher,
-            identity=self._login.identity,
-            authserv_id=self._services.config.hostname,
-        )
+        return arrival_of(self._line, self._services, self._mode, self._login.identity)
 
     def _on_reset(self, _event: events.Reset) -> None:
         self.drop()

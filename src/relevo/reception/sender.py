@@ -40,7 +40,7 @@ class SenderRefused(Exception):
 
 def is_outside(config: Config, client_ip: str) -> bool:
     """Whether the mail of a client that has not logged in is judged."""
-    return not is_within(client_ip, config.spf.skip_networks)
+    return not is_within(client_ip, config.spf.skip_networks + config.relay.networks)
 
 
 def is_to_be_checked(config: Config, reverse_path: Address) -> bool:

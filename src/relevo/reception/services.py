@@ -11,8 +11,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from relevo.delivery import RouteTable
+from relevo.delivery.forwarding import NO_FORWARDING, Forwarding
 from relevo.reception.conduct import Penalties
 from relevo.reception.handshakes import HandshakeTurns
+from relevo.reception.relay_domains import RelayDomains
 from relevo.smtp import SessionSettings
 from relevo.smtp.settings import ignore
 
@@ -77,6 +79,8 @@ class Services:
     resolver: DnsLookups
     mail_checks: MailChecks
     routes: RouteTable = field(default_factory=RouteTable)
+    forwarding: Forwarding = NO_FORWARDING
+    relay_domains: RelayDomains = field(default_factory=RelayDomains)
     penalties: Penalties = field(default_factory=Penalties)  # this one exempts everybody
     submission: SubmissionPolicy | None = None  # None: users send what they like
     stage_hooks: StageHooks | None = None  # None: none is declared for connect to rcpt

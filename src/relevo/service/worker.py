@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from relevo.authn import Authenticator, Dovecot, server_secret
 from relevo.config import ConfigErrors
-from relevo.delivery import Sharing, make_dispatcher, route_table
+from relevo.delivery import Sharing, make_dispatcher
 from relevo.delivery.unit_hooks import UnitHooks
 from relevo.directory import DirectoryErrors, DirectoryWatcher
 from relevo.dns import Resolver, parse_server, system_servers
@@ -53,13 +53,12 @@ from relevo.reception import (
     Services,
     SmtpConnection,
 )
-from relevo.reception.sending_rates import SendingRates
-from relevo.reception.submission_policy import SubmissionPolicy
 from relevo.service.certificates import CertificateError, Certificates
 from relevo.service.descriptors import Crowd, TurnedAway, most_connections
 from relevo.service.heartbeat import INTERVAL as HEARTBEAT
 from relevo.service.logs import LogUnavailable, open_maillog, setup_logging
 from relevo.service.memory_alarm import MemoryAlarm
+from relevo.service.reception_policies import use_policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -148,7 +147,7 @@ class Worker:
             store=self._store,
             directory=lambda: self._watcher.current,
             journal=self._log,
-            remote=self._remote_agents().make,
+            remote=RemoteAgents(self._remote_surroundings()).make,
             hooks=self._unit_hooks_now,
             sharing=self._sharing(),
         )
@@ -163,7 +162,6 @@ class Worker:
             log=self._log,
             take=self._dispatcher.take,
             place=self._dispatcher.place,
-            routes=route_table(config),
             new_id=new_id,
             is_queue_full=lambda: self._is_queue_full,
             post_data=PostDataHooks(self._hooks),
@@ -178,7 +176,7 @@ class Worker:
             count_reply=setup.tables.counters.reply_counter(setup.row),
         )
         self._services.penalties.use(config, self._services.count)
-        self._services.submission = self._submission_policy(config)
+        self._use_policies(config)
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor says when to stop
         loop.add_signal_handler(signal.SIGHUP, self._hup.set)
@@ -225,15 +223,13 @@ class Worker:
     def _workers(self) -> int:
         return self._config.server.workers or os.cpu_count() or 1
 
-    def _remote_agents(self) -> RemoteAgents:
-        return RemoteAgents(
-            RemoteSurroundings(
-                lookups=lambda: self._resolver,
-                listening=listening_at(listener.socket for listener in self._setup.listeners),
-                workers=self._workers,
-                protection=self._protection.policies,
-                contexts=self._protection.contexts,
-            )
+    def _remote_surroundings(self) -> RemoteSurroundings:
+        return RemoteSurroundings(
+            lookups=lambda: self._resolver,
+            listening=listening_at(listener.socket for listener in self._setup.listeners),
+            workers=self._workers,
+            protection=self._protection.policies,
+            contexts=self._protection.contexts,
         )
 
     def _make_protection(self, config: Config) -> Protection:
@@ -379,7 +375,6 @@ class Worker:
         self._refresh_certificates()
         services = self._services
         services.config = config
-        services.routes = route_table(config)
         services.stage_hooks = StageHooks.for_stages(self._hooks, SESSION_STAGES)
         services.authenticator = self._make_authenticator(config)
         # look-ups under way end by themselves, in the old one
@@ -388,13 +383,13 @@ class Worker:
         self._dmarc.use(config)
         services.gate.limits = _limits(config)
         services.penalties.use(config, services.count)
-        services.submission = self._submission_policy(config)
+        self._use_policies(config)
         services.forget_settings()
         self._dispatcher.reconfigure(config)
 
-    def _submission_policy(self, config: Config) -> SubmissionPolicy | None:
-        rates = SendingRates(self._setup.tables.sending, self._setup.row)
-        return SubmissionPolicy.of(config.submission, rates, lambda: self._watcher.current)
+    def _use_policies(self, config: Config) -> None:
+        tables, row = self._setup.tables, self._setup.row
+        use_policies(self._services, config, tables, row, self._remote_surroundings())
 
     def _unit_hooks_now(self) -> UnitHooks | None:
         """Who asks the hooks of delivery, if the configuration declares any."""

@@ -203,6 +203,25 @@ def test_many_recipients_make_several_transactions_over_one_connection() -> None
     assert world.opened == ["one"]
 
 
+def test_recipients_of_forwarded_mail_have_a_transaction_for_each_reverse_path() -> None:
+    async def check() -> None:
+        world = World({"mx1.r.test": [answer(TAKEN)]})
+        recipients = [
+            mail("x@r.test"),
+            replace(mail("y@r.test"), reverse_path="SRS0=1@d1.test"),
+            mail("z@r.test"),
+        ]
+        results = await world.agent.attempt(attempt_of(make_unit(*recipients, route="mx:r.test")))
+        assert codes(results) == ["2.0.0"] * 3
+        sent = [
+            (one.reverse_path.local, [recipient.path.local for recipient in one.recipients])
+            for one in world.sent["mx1.r.test"]
+        ]
+        assert sent == [("a", ["x", "z"]), ("SRS0=1", ["y"])]
+
+    run(check())
+
+
 def test_connections_are_used_again_for_the_next_unit() -> None:
     async def scenario() -> None:
         world = World({"one": [answer(TAKEN)]})
