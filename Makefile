@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types unit mutants conformance system faults hostile bench docs fuzz programs clean
+.PHONY: help setup run test lint format types unit mutants conformance system faults hostile bench figures tls docs fuzz programs clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -54,6 +54,12 @@ hostile: setup  ## floods, slow clients and false addresses in their long form
 
 bench: setup  ## relevo and the installed peers, interleaved
 	@cd bench && ../$(BIN)/python -m runner $(ARGS)
+
+figures: setup  ## memory of relevo against its aims; ARGS="soak" and ARGS="scaling": more
+	@cd bench && ../$(BIN)/python -m figures $(ARGS)
+
+tls: setup  ## testssl.sh against each listener of a server started for it
+	@$(BIN)/python scripts/check_tls.py $(ARGS)
 
 docs: setup  ## rewrite the generated pages of docs/
 	@$(BIN)/python scripts/make_docs.py

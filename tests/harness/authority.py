@@ -86,13 +86,14 @@ class Authority:
     def as_certificate(self) -> Certificate:
         return Certificate(self.certificate, self._key)
 
-    def issue(self, *names: str, is_expired: bool = False) -> Certificate:
-        """A server's certificate for these DNS names."""
+    def issue(self, *names: str, is_expired: bool = False, days: int = 30) -> Certificate:
+        """A server's certificate for these DNS names, valid for so many days."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
         certificate = _sign(
-            subject, key.public_key(), self._name, self._key, names=names, is_expired=is_expired
-        )
+            subject, key.public_key(), self._name, self._key,
+            names=names, is_expired=is_expired, days=days,
+        )  # fmt: skip
         chain = (self.certificate,) if self._above is not None else ()
         return Certificate(certificate, key, chain)
 
@@ -111,6 +112,7 @@ def _sign(
     names: tuple[str, ...] = (),
     is_authority: bool = False,
     is_expired: bool = False,
+    days: int = 30,
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     builder = (
@@ -120,7 +122,7 @@ def _sign(
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - 30 * DAY)
-        .not_valid_after(now - DAY if is_expired else now + 30 * DAY)
+        .not_valid_after(now - DAY if is_expired else now + days * DAY)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
