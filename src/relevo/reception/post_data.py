@@ -121,6 +121,8 @@ def _context(
             for result in (findings.dkim if findings and findings.dkim else ())
         ),
         arc_result=findings.arc.outcome.value if findings else "none",
+        dmarc_result=findings.dmarc.outcome.value if findings and findings.dmarc else "none",
+        author_domain=findings.dmarc.author_domain if findings and findings.dmarc else "",
         is_from_local_domain=reverse_path.is_null or directory.is_local(reverse_path.domain),
         is_smtputf8=transaction.parameters.smtputf8,
         tags=transaction.hook_tags,

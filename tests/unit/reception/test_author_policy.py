@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import cast
 
 import pytest
 
+from relevo.hooks.post_data import PostDataHooks
 from relevo.journal import Rejected
 from relevo.mailauth.arc import ArcResult
 from relevo.mailauth.arc.result import NO_CHAIN
@@ -16,7 +18,7 @@ from relevo.mailauth.dkim.body_hash import hash_body
 from relevo.mailauth.dkim.private_key import KeyKind, key_record, make_private_key
 from unit.reception.conftest import Client, Place, Running
 from unit.reception.names import PASS
-from unit.reception.test_authentication import LARGE, MESSAGE, greeted, results_of
+from unit.reception.test_authentication import LARGE, MESSAGE, Asking, greeted, results_of
 from unit.reception.test_sender import login
 
 SIGNER = SigningKey("far.test", "one", make_private_key(KeyKind.ED25519))
@@ -232,3 +234,18 @@ def sealed(results: bytes, found: ArcResult) -> bytes:
         head + b"\r\n", digest, LIST, results=results, found=found, sets=(), now=time.time()
     )
     return link + MESSAGE
+
+
+def test_hooks_are_told_of_the_author(judging: Place, running: Running) -> None:
+    async def run() -> None:
+        services = judging.services()
+        hooks = Asking()
+        services.post_data = cast("PostDataHooks", hooks)
+        client = judging.connect(services=services)
+        await client.say_and_wait("EHLO cli\r\n")
+        await stored_of(client, MESSAGE)
+        (context,) = hooks.told
+        assert (context.dmarc_result, context.author_domain) == ("fail", "far.test")
+        assert context.tags == ("quarantine",)
+
+    running(run())

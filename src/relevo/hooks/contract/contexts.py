@@ -155,6 +155,8 @@ class PostDataContext:
     spf_result: str = "none"
     signatures: tuple[DkimSignature, ...] = ()  # of mail from outside, from the top
     arc_result: str = "none"
+    dmarc_result: str = "none"
+    author_domain: str = ""  # of From, where DMARC was asked; A-labels
     is_from_local_domain: bool = False
     is_smtputf8: bool = False
     tags: tuple[str, ...] = ()
