@@ -54,7 +54,7 @@ def read_agreement(data: bytes) -> Agreement:
     version, actions, steps, rest = options(data)
     if not OLDEST <= version <= VERSION:
         raise ServiceFailed(f"it speaks version {version} of the protocol")
-    if actions & ~ALL_ACTIONS or steps & ~ALL_STEPS:
+    if actions & ~int(ALL_ACTIONS) or steps & ~int(ALL_STEPS):
         raise ServiceFailed("it wants actions or steps that were not offered")
     return Agreement(version, Action(actions), Step(steps), _macros(rest))
 
