@@ -101,6 +101,13 @@ def test_steps_that_the_filter_does_not_want_are_left_out() -> None:
     assert packets(talk.end())[-1] == (b"E", b"")
 
 
+def test_the_next_message_of_a_client_begins_with_its_sender() -> None:
+    told = SessionTold(CONTEXT, "mx.test", agreement())
+    talk = Conversation(told, agreement(), HEAD, 1000, is_first=False)
+    letters = b"".join(letter for letter, _ in packets(talk.opening()))
+    assert letters.startswith(b"DMDR")
+
+
 def test_silent_steps_are_not_waited_for() -> None:
     talk = conversation(agreement(Step.SILENT_HEADER | Step.SILENT_CONNECT))
     talk.opening()

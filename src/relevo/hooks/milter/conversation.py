@@ -54,8 +54,20 @@ _VERSION_WITH_DATA = 4
 class Conversation:
     """What to send, and `take` for each answer."""
 
-    def __init__(self, told: SessionTold, agreement: Agreement, head: bytes, most: int) -> None:
-        """`head`: the message's fields, CRLF; `most`: octets of a body that the filter may give."""
+    def __init__(
+        self,
+        told: SessionTold,
+        agreement: Agreement,
+        head: bytes,
+        most: int,
+        *,
+        is_first: bool = True,
+    ) -> None:
+        """`head`: the message's fields, CRLF; `most`: octets of a body that the filter may give.
+
+        `is_first`: the filter has not heard of the client yet.
+        """
+        self._is_first = is_first
         self._told = told
         self._agreement = agreement
         self._head = head
@@ -75,7 +87,7 @@ class Conversation:
     def opening(self) -> bytes:
         """All up to the end of the header."""
         sent = []
-        for command, octets in self._told.until_data():
+        for command, octets in self._told.until_data(is_first=self._is_first):
             if command is Command.DATA and self._agreement.version < _VERSION_WITH_DATA:
                 continue
             sent.append(self._sent(command, octets))

@@ -36,7 +36,6 @@ class Command(Enum):
     BODY = b"B"
     END_OF_MESSAGE = b"E"
     QUIT = b"Q"
-    NEXT_CONNECTION = b"K"  # forget this one, and another one begins
 
 
 class Reply(Enum):

@@ -1,4 +1,9 @@
-"""Calls of a filter, over connections that are negotiated once and serve one message at a time."""
+"""Calls of a filter, over connections that are negotiated once and serve one message at a time.
+
+A connection is a session of one client, as the protocol has it: the next message of the same client
+goes on behind its HELO. (There is a command for another client on the same connection, but with
+libmilter the filter hears of the first one only.)
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,6 @@ from relevo.hooks.milter.conversation import Conversation
 from relevo.hooks.milter.packets import (
     BODY_PIECE,
     HEAD,
-    VERSION,
     Command,
     Reply,
     length_of,
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from relevo.hooks.wire import Report
 
 _decode = msgspec.json.Decoder(PostDataContext).decode
+MAX_SESSIONS = 64
+"""Sessions of clients, of a worker, that are kept open at the filter until their next message."""
 _LF_PIECE = BODY_PIECE // 2  # each of its octets may become two
 
 
@@ -41,7 +47,7 @@ class MilterPool(ServicePool):
     """The calls of one worker to one filter."""
 
     def __init__(self, declared: DeclaredHook, config: Config, address: ServiceAddress) -> None:
-        super().__init__(declared, config, address)
+        super().__init__(declared, config, address, most_kept=MAX_SESSIONS)
         self._hostname = config.hostname
         self._max_head = config.limits.header_size * 2  # with what we and other hooks have added
         self._max_body = config.smtp.max_message_size
@@ -51,15 +57,17 @@ class MilterPool(ServicePool):
         head, start = await self._head(message)
 
         async def exchange(connection: Connection) -> Verdict:
-            again = b"" if connection.is_new else packet(Command.NEXT_CONNECTION)
             agreement = await _agreement(connection)
             told = SessionTold(about, self._hostname, agreement)
-            conversation = Conversation(told, agreement, head, self._max_body)
-            verdict = await _filtered(connection, conversation, again, message, start)
-            connection.may_be_kept = conversation.is_complete and agreement.version == VERSION
+            conversation = Conversation(
+                told, agreement, head, self._max_body, is_first=connection.is_new
+            )
+            verdict = await _filtered(connection, conversation, message, start)
+            connection.may_be_kept = conversation.is_complete
             return verdict
 
-        verdict = await self.connections.converse(exchange)
+        session = (about.client, about.tls)
+        verdict = await self.connections.converse(exchange, session)
         return Judged(How.EXITED, verdict=verdict)
 
     async def _head(self, message: int | bytes) -> tuple[bytes, int]:
@@ -95,12 +103,11 @@ async def _receive(connection: Connection) -> tuple[Reply, bytes]:
 async def _filtered(
     connection: Connection,
     conversation: Conversation,
-    before: bytes,
     message: int | bytes,
     offset: int,
 ) -> Verdict:
     """The verdict, once the filter has one."""
-    waiting = before + conversation.opening()
+    waiting = conversation.opening()
     while conversation.wants_body and (piece := await piece_of(message, offset, _LF_PIECE)):
         offset += len(piece)
         connection.write(waiting + conversation.body(piece.replace(b"\n", b"\r\n")))

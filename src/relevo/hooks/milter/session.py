@@ -60,11 +60,13 @@ class SessionTold:
             "rcpt_mailer": "local",
         }
 
-    def until_data(self) -> Iterator[tuple[Command, bytes]]:
-        """All before the message, with their macros."""
+    def until_data(self, *, is_first: bool) -> Iterator[tuple[Command, bytes]]:
+        """All before the message, with their macros; of the client only with its first one."""
         context = self._context
-        yield Command.CONNECT, self._with_macros(Command.CONNECT, self._connect())
-        yield Command.HELO, self._with_macros(Command.HELO, _string(context.client.hello_name))
+        if is_first:
+            yield Command.CONNECT, self._with_macros(Command.CONNECT, self._connect())
+            hello = _string(context.client.hello_name)
+            yield Command.HELO, self._with_macros(Command.HELO, hello)
         sender = [f"<{context.reverse_path.removeprefix('<>')}>", f"SIZE={context.size}"]
         if context.is_smtputf8:
             sender.append("SMTPUTF8")

@@ -22,6 +22,7 @@ class Connection(asyncio.Protocol):
         self.has_answered = False  # in this use
         self.may_be_kept = False  # whether another call may use it
         self.idle_since = 0.0
+        self.key: object = None  # for whose calls it may be used again
         self.notes: object = None  # what a form knows of this connection
         self.farewell = b""  # is sent before it is closed
         self._buffer = bytearray()

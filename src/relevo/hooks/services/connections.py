@@ -38,15 +38,22 @@ class Connections:
         self._kept: deque[Connection] = deque()  # the one used last stands last
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def converse(self, exchange: Callable[[Connection], Awaitable[Result]]) -> Result:
-        """Do `exchange` on a connection. Raises ServiceFailed, and what `exchange` raises."""
-        while (kept := self._take_kept()) is not None:
+    async def converse(
+        self, exchange: Callable[[Connection], Awaitable[Result]], key: object = None
+    ) -> Result:
+        """Do `exchange` on a connection, a kept one only of the same `key`.
+
+        Raises ServiceFailed, and what `exchange` raises.
+        """
+        while (kept := self._take_kept(key)) is not None:
             try:
                 return await self._use(kept, exchange)
             except ServiceFailed:
                 if kept.has_answered:
                     raise
-        return await self._use(await self._connect(), exchange)
+        connection = await self._connect()
+        connection.key = key
+        return await self._use(connection, exchange)
 
     def close(self) -> None:
         """Those that nobody uses."""
@@ -89,9 +96,9 @@ class Connections:
         if self._kept:
             self._sweeper = asyncio.get_running_loop().call_later(IDLE_S, self._sweep)
 
-    def _take_kept(self) -> Connection | None:
-        while self._kept:
-            connection = self._kept.pop()
+    def _take_kept(self, key: object) -> Connection | None:
+        for connection in [each for each in reversed(self._kept) if each.key == key]:
+            self._kept.remove(connection)
             if connection.is_quiet:
                 return connection
             connection.close()

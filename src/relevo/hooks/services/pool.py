@@ -44,11 +44,13 @@ class ServicePool(ABC):
         config: Config,
         address: ServiceAddress,
         context: ssl.SSLContext | None = None,
+        most_kept: int = 0,
     ) -> None:
+        """`most_kept`: connections that nobody uses; 0: as many as there are places."""
         share = -(-declared.max_concurrent // worker_count(config))
         self._places = asyncio.Semaphore(share)
         self._slot_timeout_s = config.hooks.slot_timeout.total_seconds()
-        self.connections = Connections(address, most_kept=share, context=context)
+        self.connections = Connections(address, most_kept=most_kept or share, context=context)
 
     async def call(
         self,
