@@ -93,8 +93,9 @@ class Dispatcher:
         self._journal = journal
         self._clock = clock
         self._ledger = UnitLedger()
+        self._failing = 0  # outcomes that the store refused and has not taken since
         self._scheduler = Scheduler(
-            store, policy.agents, self._serve_unit, clock=clock, limits=limits, sharing=sharing,
+            store, policy.agents, self, clock=clock, limits=limits, sharing=sharing,
             late_after=lambda: self._policy.late_after_s,
         )  # fmt: skip
 
@@ -134,14 +135,23 @@ class Dispatcher:
 
     # attempts
 
-    async def _serve_unit(self, agent: Agent, queued: Queued) -> None:
-        """The border: whatever an attempt raises ends here."""
+    async def attempt(self, agent: Agent, queued: Queued) -> UnitResult:
+        """Try a unit. The border: whatever an attempt raises ends here."""
         unit = queued.unit
         try:
             result = await self._attempt(agent, queued)
             self._ledger.forget_raises(unit)
         except Exception as error:  # noqa: BLE001 - task border of a unit
             result = self._after_raise(unit, error)
+        return result
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the store does not take outcomes now."""
+        return self._failing > 0
+
+    async def conclude(self, result: UnitResult) -> None:
+        """Make an outcome durable, and tell of it."""
         await self._commit(result)
         self._tell(result.events)
         if self._policy.hooks is not None:
@@ -265,17 +275,27 @@ class Dispatcher:
     async def _commit(self, result: UnitResult) -> None:
         """Make an outcome durable, however long that takes."""
         tries = 0
-        while True:
-            try:
-                await self._store.finish(result)
-            except StoreFailed as error:
-                _log.error("%s: outcome not stored yet: %s", result.unit.message_id, error)
-            except Exception:  # noqa: BLE001 - task border: the outcome must not be lost
-                _log.exception("%s: outcome not stored yet", result.unit.message_id)
-            else:
-                return
-            await asyncio.sleep(COMMIT_PAUSES_S[min(tries, len(COMMIT_PAUSES_S) - 1)])
-            tries += 1
+        try:
+            while not await self._is_committed(result):
+                tries += 1
+                if tries == 1:
+                    self._failing += 1
+                await asyncio.sleep(COMMIT_PAUSES_S[min(tries, len(COMMIT_PAUSES_S)) - 1])
+        finally:
+            if tries:
+                self._failing -= 1
+
+    async def _is_committed(self, result: UnitResult) -> bool:
+        """Whether the store took it this time."""
+        try:
+            await self._store.finish(result)
+        except StoreFailed as error:
+            _log.error("%s: outcome not stored yet: %s", result.unit.message_id, error)
+        except Exception:  # noqa: BLE001 - task border: the outcome must not be lost
+            _log.exception("%s: outcome not stored yet", result.unit.message_id)
+        else:
+            return True
+        return False
 
     # out
 

@@ -42,19 +42,24 @@ class Lane:
     route: str = ""  # that `pacer` knows; "": the lane is for all routes of a kind
     pacer: PacedAgent | None = None  # the agent, if it sets the pace
     active: int = 0
+    uncommitted: int = 0  # outcomes on their way to the store, beside what is active
     octets: int = 0
     has_more: bool = False  # the store may have units that found no room here
     waiting: deque[Queued] = field(default_factory=deque)
+    _own_pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._own_pace = Pace(self.width, self.limit + self.width, 0.0)
 
     @property
     def is_idle(self) -> bool:
-        return not (self.waiting or self.active or self.has_more)
+        return not (self.waiting or self.active or self.uncommitted or self.has_more)
 
     def pace(self) -> Pace:
         """How many attempts at once, and how many units held."""
         if self.pacer is not None:
             return self.pacer.pace(self.route)
-        return Pace(self.width, self.limit + self.width, 0.0)
+        return self._own_pace
 
     def room(self, pace: Pace) -> int:
         """How many more units may be leased for it."""

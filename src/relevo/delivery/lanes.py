@@ -60,6 +60,7 @@ class Lanes:
         self._paced: dict[str, Lane] = {}
         self.paced_active = 0
         self.paced_waiting = 0
+        self.paced_uncommitted = 0
         self.paced_octets = 0  # in memory, of those that wait
         self.use(agents)
 
@@ -124,8 +125,8 @@ class Lanes:
 
     @property
     def paced_held(self) -> int:
-        """Units that wait or are tried in lanes of next hops."""
-        return self.paced_active + self.paced_waiting
+        """Units of next hops that wait, are tried, or whose outcome is on its way to the store."""
+        return self.paced_active + self.paced_waiting + self.paced_uncommitted
 
     def room(
         self, most: int, worker_for: Callable[[str], int] | None, late_before: float = inf

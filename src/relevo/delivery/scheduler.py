@@ -7,7 +7,10 @@ room stays in the store, where it is not looked at again before its lane has som
 (`relevo.queue.backlog`).
 
 Next hops share the attempts at once of a worker: a lane that gets none waits for its turn, and
-lanes with more give it one as soon as an attempt ends.
+lanes with more give it one as soon as an attempt ends. The next attempt at a next hop does not
+wait until the store has the outcome of the last, or a slow disk would idle its connections; how
+many outcomes may be under way is bounded, and none is while the store fails: each is a message that
+a crash would send once more.
 """
 
 from __future__ import annotations
@@ -17,18 +20,18 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from relevo.delivery.lanes import DEFAULT_LIMITS, DispatchLimits, Lanes
 from relevo.queue.store import StoreFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from relevo.delivery.attempt import Agent
     from relevo.delivery.lane import Lane, Queued
     from relevo.delivery.pace import Pace
-    from relevo.queue.store import Store, Unit
+    from relevo.queue.store import Store, Unit, UnitResult
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ LEASE_BATCH = 256
 MIN_PAUSE_S = 0.01  # between two leases, so that many wake-ups make one
 BUSY_PAUSE_S = 0.05  # until a look for what was added while nothing had room
 STORE_PAUSE_S = 1.0  # after the store failed
+UNCOMMITTED = 3  # outcomes under way to the store, for each delivery at once of a next hop
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +63,28 @@ class Sharing:
 ALONE = Sharing()
 
 
+class Server(Protocol):
+    """Tries units, and makes what came of them durable. Neither call raises."""
+
+    async def attempt(self, agent: Agent, queued: Queued) -> UnitResult:
+        """Try a unit."""
+
+    async def conclude(self, result: UnitResult) -> None:
+        """Make it durable, and tell."""
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the store does not take outcomes now."""
+
+
 class Scheduler:
-    """Decides what is tried when; `serve` tries one unit and makes its outcome durable."""
+    """Decides what is tried when, by a `Server`."""
 
     def __init__(
         self,
         store: Store,
         agents: Mapping[str, Agent],
-        serve: Callable[[Agent, Queued], Awaitable[None]],
+        server: Server,
         *,
         clock: Callable[[], float] = time.time,
         limits: DispatchLimits = DEFAULT_LIMITS,
@@ -76,7 +94,7 @@ class Scheduler:
         """`late_after`: the age from which senders hear of what waits, in seconds."""
         self._store = store
         self._late_after = late_after
-        self._serve_unit = serve
+        self._server = server
         self._clock = clock
         self._sharing = sharing
         self.lanes = Lanes(agents, limits)
@@ -164,8 +182,13 @@ class Scheduler:
                 if lane.route:
                     self.lanes.paced_waiting -= 1
                     self.lanes.paced_octets -= queued.octets
-                await self._serve_unit(lane.agent, queued)
+                result = await self._server.attempt(lane.agent, queued)
                 pace = lane.pace()
+                if self._may_go_ahead(lane, pace):
+                    self._conclude_beside(lane, result)
+                else:
+                    await self._server.conclude(result)
+                    pace = lane.pace()
                 self._look_if_there_is_room(lane, pace)
                 if lane.active > pace.width or (lane.route and self._starved):
                     break
@@ -176,6 +199,29 @@ class Scheduler:
             if lane.route:
                 self.lanes.paced_active -= 1
                 self._give_turns(lane)
+
+    def _may_go_ahead(self, lane: Lane, pace: Pace) -> bool:
+        """May the next attempt begin before the store has the outcome of this one?"""
+        return (
+            bool(lane.route)
+            and bool(lane.waiting)
+            and lane.uncommitted < UNCOMMITTED * pace.width
+            and self.lanes.paced_uncommitted < self.lanes.limits.paced_at_once
+            and not self._server.is_failing
+        )
+
+    def _conclude_beside(self, lane: Lane, result: UnitResult) -> None:
+        lane.uncommitted += 1
+        self.lanes.paced_uncommitted += 1
+        task = asyncio.get_running_loop().create_task(self._server.conclude(result))
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            lane.uncommitted -= 1
+            self.lanes.paced_uncommitted -= 1
+
+        task.add_done_callback(ended)
 
     def _look_if_there_is_room(self, lane: Lane, pace: Pace) -> None:
         """Many units at once are cheaper to lease than each alone."""

@@ -12,7 +12,7 @@ from relevo.delivery.attempt import DELIVERED, Agent, Attempt, Result
 from relevo.delivery.lane import Queued
 from relevo.delivery.lanes import DispatchLimits
 from relevo.delivery.pace import Pace
-from relevo.delivery.scheduler import Scheduler, Sharing
+from relevo.delivery.scheduler import UNCOMMITTED, Scheduler, Sharing
 from relevo.queue.store import MemoryContent, Unit, UnitResult
 from unit.delivery.fake_store import FakeStore
 from unit.delivery.loops import Runner
@@ -59,6 +59,23 @@ class Hops:
 
 
 @dataclass
+class Serving:
+    """Attempts, whose outcomes reach the store only while the gate is open."""
+
+    store: FakeStore
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    is_failing: bool = False
+
+    async def attempt(self, agent: Agent, queued: Queued) -> UnitResult:
+        await agent.attempt(Attempt(queued.unit, (0,), queued.is_repeat))
+        return UnitResult(queued.unit, (), None)
+
+    async def conclude(self, result: UnitResult) -> None:
+        await self.gate.wait()
+        await self.store.finish(result)
+
+
+@dataclass
 class World:
     """A scheduler over a store in memory."""
 
@@ -81,19 +98,23 @@ def unit(route: str, number: int = 0) -> Unit:
 
 @asynccontextmanager
 async def world(
-    hops: Hops, *, limits: DispatchLimits | None = None, serves: dict[str, int] | None = None
+    hops: Hops,
+    *,
+    limits: DispatchLimits | None = None,
+    serves: dict[str, int] | None = None,
+    serving: Serving | None = None,
 ) -> AsyncIterator[World]:
     store, woken = FakeStore(), list[int]()
-
-    async def serve(agent: Agent, queued: Queued) -> None:
-        await agent.attempt(Attempt(queued.unit, (0,), queued.is_repeat))
-        await store.finish(UnitResult(queued.unit, (), None))
+    if serving is None:
+        serving = Serving(store)
+        serving.gate.set()
+    serving.store = store
 
     sharing = Sharing(0, None if serves is None else serves.__getitem__, woken.append)
     scheduler = Scheduler(
         store,
         {"mx": hops},
-        serve,
+        serving,
         clock=lambda: NOW,
         limits=limits or DispatchLimits(),
         sharing=sharing,
@@ -156,7 +177,7 @@ def test_what_is_held_for_all_next_hops_is_bounded(run: Runner) -> None:
             for route in routes:
                 w.put(route, 2)
             w.scheduler.wake()
-            await w.store.until(lambda: len(w.hops.served) >= 2 * 41)
+            await w.store.until(lambda: len(w.store.rows) == 2 * 9)
             held = [row for row in w.store.rows.values() if row.due is None]
             assert len(held) <= 20
 
@@ -217,5 +238,43 @@ def test_lanes_of_next_hops_go_when_they_are_idle(run: Runner) -> None:
             w.scheduler.wake()
             await asyncio.sleep(0.05)
             assert len(list(w.scheduler.lanes)) == 1
+
+    run(scenario())
+
+
+async def attempted(w: World, count: int) -> None:
+    """So many attempts, and whatever more follows from them without an outcome in the store."""
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert len(w.hops.served) >= count
+
+
+def test_the_next_attempt_does_not_wait_for_the_store_but_outcomes_under_way_are_bounded(
+    run: Runner,
+) -> None:
+    async def scenario() -> None:
+        serving = Serving(FakeStore())
+        async with world(Hops(width=2, room=100), serving=serving) as w:
+            w.put(FAST, 50)
+            w.scheduler.wake()
+            ahead = 2 * UNCOMMITTED
+            await attempted(w, ahead + 2)
+            assert len(w.hops.served) == ahead + 2  # the last of each task is waited for
+            assert w.hops.most_at_once[FAST] == 2
+            serving.gate.set()
+            await w.served(FAST, 50)
+            await w.store.until(lambda: not w.store.rows)
+
+    run(scenario())
+
+
+def test_while_the_store_fails_no_attempt_goes_ahead_of_it(run: Runner) -> None:
+    async def scenario() -> None:
+        serving = Serving(FakeStore(), is_failing=True)
+        async with world(Hops(width=2, room=100), serving=serving) as w:
+            w.put(FAST, 50)
+            w.scheduler.wake()
+            await attempted(w, 2)
+            assert len(w.hops.served) == 2  # each waits for its outcome
 
     run(scenario())
