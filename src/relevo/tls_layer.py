@@ -128,6 +128,11 @@ class TlsLayer:
         return cipher[0] if cipher else ""
 
     @property
+    def context(self) -> ssl.SSLContext:
+        """The one it was made with, where its session may be used again."""
+        return self._object.context
+
+    @property
     def session(self) -> ssl.SSLSession | None:
         """What a later connection may resume; TLS 1.3 gives it some time after the handshake."""
         session = self._object.session

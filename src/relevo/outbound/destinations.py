@@ -84,9 +84,7 @@ class NextHop:
             if now < self._next_deferral:
                 opens_at = min(self.rest_until, self._next_deferral)
                 return Pace(width=1, room=0, opens_at=opens_at, is_resting=True)
-            return Pace(
-                width=1, room=DEFERRED_AT_ONCE, opens_at=self.rest_until, is_resting=True
-            )
+            return Pace(width=1, room=DEFERRED_AT_ONCE, opens_at=self.rest_until, is_resting=True)
         width = 1 if self.rests else max(1, int(self.width))
         room = width * (_HELD if self.is_proven else 2)
         if self.limits.per_minute:  # no more than have their turn in a minute; others wait unheld

@@ -81,7 +81,9 @@ class Protection:
         self.use(config)
 
     def use(self, config: Config) -> None:
-        """From now on. Other authorities come with the next start."""
+        """From now on; authorities of our own are read anew, changed or not."""
+        if config.outbound_tls.ca_file or self._config.outbound_tls.ca_file:
+            self.contexts.use(config.outbound_tls.ca_file)
         self._config = config
         self._allowed = tuple(map(ip_network, config.outbound.allow_addresses))
         self.policies.settings = _settings(config)

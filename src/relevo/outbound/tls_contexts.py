@@ -55,6 +55,13 @@ class TlsContexts:
         self.unverifiable: _Memory[str, Problem] = _Memory(UNVERIFIABLE_S, clock)
         self.broken: _Memory[str, Problem] = _Memory(BROKEN_S, clock)
 
+    def use(self, ca_file: str) -> None:
+        """Read the authorities anew; what the old ones proved or did not is forgotten."""
+        self._ca_file = ca_file
+        self.__dict__.pop("verifying", None)
+        self._sessions.clear()
+        self.unverifiable.clear()
+
     def layer(self, check: Check, name: str, *, resumes: bool = True) -> TlsLayer:
         """TLS for a new connection to the host of this name. Raises TlsFailed."""
         session = self._sessions.get((check, name)) if resumes else None
@@ -69,7 +76,8 @@ class TlsContexts:
 
     def keep_session(self, check: Check, name: str, tls: TlsLayer) -> None:
         """Remember the session of a connection that ends."""
-        session = tls.session
+        is_current = tls.context in (self.__dict__.get("verifying"), self._unverifying)
+        session = tls.session if is_current else None
         if session is not None:
             self._sessions.put((check, name), session)
 
@@ -119,6 +127,9 @@ class _Memory(Generic[K, V]):
             del self._entries[key]
             return None
         return entry[1]
+
+    def clear(self) -> None:
+        self._entries.clear()
 
     def put(self, key: K, value: V) -> None:
         self._entries[key] = (self._clock() + self._lifetime_s, value)

@@ -200,6 +200,24 @@ def test_a_session_is_resumed(run: Runner, client: TlsContexts, contexts: Contex
     assert server.resumed == 1
 
 
+def test_a_session_of_other_authorities_is_not_resumed(
+    run: Runner, client: TlsContexts, contexts: Contexts, ca_file: str
+) -> None:
+    """Also when its connection outlives the reload."""
+    server = PeerServer(contexts["right"])
+
+    async def check() -> None:
+        async with listening(server):
+            link = await opening(server, client, VERIFIED)
+            await send(link)
+            client.use(ca_file)
+            link.close()
+
+    run(check())
+    assert facts(run, server, client, VERIFIED)[1] == "webpki"
+    assert server.resumed == 0
+
+
 def test_a_session_made_without_a_check_is_not_used_where_one_is_demanded(
     run: Runner, client: TlsContexts, contexts: Contexts
 ) -> None:

@@ -77,6 +77,19 @@ def test_a_reload_is_followed(run: Runner, tmp_path: Path) -> None:
     run(check())
 
 
+def test_a_reload_reads_the_authorities_anew(run: Runner, ca_file: str, tmp_path: Path) -> None:
+    async def check() -> None:
+        held = made(configuration(tmp_path))
+        before = held.contexts.verifying
+        held.use(configuration(tmp_path))
+        assert held.contexts.verifying is before, "the system's"
+        held.use(configuration(tmp_path, OutboundTls(ca_file=ca_file)))
+        assert len(held.contexts.verifying.get_ca_certs()) == 1
+        await held.aclose()
+
+    run(check())
+
+
 def test_what_was_counted_is_kept_at_the_end(run: Runner, tmp_path: Path) -> None:
     async def check(*, reports: bool) -> list[int]:
         held = made(configuration(tmp_path, OutboundTls(reports=reports)))

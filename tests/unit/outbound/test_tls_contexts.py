@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.authority import Authority
 from relevo.outbound import tls_contexts
 from relevo.outbound.tls_contexts import BROKEN_S, UNVERIFIABLE_S, Check, Problem, TlsContexts
 from relevo.tls_layer import TlsFailed
@@ -33,6 +34,26 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b", "c"):
         contexts.broken.put(name, PROBLEM)
     assert [contexts.broken.get(name) for name in ("a", "b", "c")] == [None, PROBLEM, PROBLEM]
+
+
+def test_other_authorities_forget_what_the_old_ones_proved(
+    authority: Authority, ca_file: str, tmp_path: Path
+) -> None:
+    contexts = TlsContexts(ca_file)
+    before = contexts.verifying
+    contexts.unverifiable.put("a", PROBLEM)
+    shaking = contexts.layer(Check.WEBPKI, "mx.test")
+    other = Authority("Other")
+    other.write(tmp_path / "other.pem")
+    contexts.use(str(tmp_path / "other.pem"))
+    assert contexts.unverifiable.get("a") is None
+    (trusted,) = contexts.verifying.get_ca_certs(binary_form=True)
+    assert (trusted, authority.as_certificate.der) == (
+        other.as_certificate.der,
+        before.get_ca_certs(binary_form=True)[0],
+    )
+    contexts.keep_session(Check.WEBPKI, "mx.test", shaking)
+    assert contexts.layer(Check.WEBPKI, "mx.test"), "a session of the old ones is no hindrance"
 
 
 def test_authorities_that_have_gone(tmp_path: Path) -> None:
