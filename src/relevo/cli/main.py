@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,8 +22,10 @@ COMMANDS = {
     "alias": ("relevo.cli.alias", "alias", "List aliases, and say where an address goes."),
     "dkim": ("relevo.cli.dkim", "dkim", "Keys that sign mail, and signatures of messages."),
     "explain": ("relevo.cli.explain", "explain", "Why mail for an address goes where it goes."),
+    "reports": ("relevo.cli.reports", "reports", "DMARC reports of other servers."),
     "hook": ("relevo.cli.hook", "hook", "List hooks, and try one."),
     "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry, hold or drop them."),
+    "sendmail": ("relevo.cli.sendmail", "sendmail", "Send a message, as programs do."),
     "trace": ("relevo.cli.trace", "trace", "What happened to a message or an address."),
     "tls-level": (
         "relevo.cli.tls_level",
@@ -39,6 +44,19 @@ COMMANDS = {
     "reload": ("relevo.cli.reload", "reload", "Let the running server re-read its files."),
     "restart": ("relevo.cli.restart", "restart", "Restart the server; no connection is refused."),
 }
+
+
+SENDMAIL_NAMES = {"sendmail": (), "mailq": ("-bp",), "newaliases": ("-bi",)}
+"""Names by which programs call sendmail, and the options that each stands for."""
+
+
+def _given() -> list[str]:
+    """The arguments of this process; what is called by a name of sendmail is that command."""
+    arguments = sys.argv[1:]
+    name = Path(sys.argv[0]).name
+    if name in SENDMAIL_NAMES:
+        return ["sendmail", *SENDMAIL_NAMES[name], *arguments]
+    return arguments
 
 
 class LazyGroup(click.Group):
@@ -64,6 +82,9 @@ class LazyGroup(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:
+        return super().main(_given() if args is None else args, *more, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
