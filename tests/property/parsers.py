@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,10 @@ from relevo.mailauth.authentication_results import remove_forged_results
 from relevo.mailauth.dkim.author import author_domain
 from relevo.mailauth.dkim.key_record import BadKey, parse_key_record
 from relevo.mailauth.dkim.tags import BadTags, parse_tags
+from relevo.mailauth.dmarc import parse_record as parse_dmarc_record
+from relevo.mailauth.dmarc import read_author
+from relevo.mailauth.dmarc.forwarding import dmarc_passed
+from relevo.mailauth.dmarc.report_reading import BadReport, read_report
 from relevo.mailauth.spf.macros import BadMacro, parse_explanation
 from relevo.mailauth.spf.record import BadRecord, parse_record, select_record
 from relevo.queue.records import (
@@ -73,6 +78,13 @@ HEADER = (
     b"Received: from x by y; Tue, 24 Nov 2026 23:00:00 +0000\r\n"
     b"Authentication-Results: mx.test;\r\n\tspf=pass smtp.mailfrom=a@b.test\r\n"
     b"From: A <a@b.test>, =?utf-8?q?=C3=B1?= <b@c.test>\r\nSubject: x\r\n\r\nbody\r\n"
+)
+REPORT = (
+    b"<?xml version='1.0'?><feedback xmlns='urn:ietf:params:xml:ns:dmarc-2.0'><report_metadata>"
+    b"<org_name>a</org_name><report_id>1</report_id><date_range><begin>1</begin><end>2</end>"
+    b"</date_range></report_metadata><policy_published><domain>b.test</domain><p>none</p>"
+    b"</policy_published><record><row><source_ip>192.0.2.1</source_ip><count>2</count></row>"
+    b"<identifiers><header_from>b.test</header_from></identifiers></record></feedback>"
 )
 QUESTION = Question("a.test.", RecordType.MX)
 QUERY = make_query(QUESTION, 4711)
@@ -293,6 +305,22 @@ PARSERS = {
     "SPF explanation": Parser(
         text(parse_explanation), (b"%{s} is not %{d2r.-} %% %_", b"see http://%{h}/"), (BadMacro,)
     ),
+    "DMARC record": Parser(
+        parse_dmarc_record,
+        (
+            b"v=DMARC1; p=reject; sp=none; np=quarantine; adkim=s; t=y; psd=n; fo=1:d",
+            b"v=DMARC1 ; p=none; rua=mailto:a@b.test!10m, mailto:c@d.test; pct=10",
+        ),
+    ),
+    "author": Parser(
+        read_author,
+        (
+            b'From: "A, B" (c (d)) <a@b.test>, =?utf-8?q?x?= <c@b.test>\r\nTo: x@y\r\n',
+            b"From: <@x.test,@y.test:a@b.test>\r\n\xa0From: friends: a@b.test;\r\n",
+        ),
+    ),
+    "results in a chain": Parser(dmarc_passed, (b'mx; spf=pass (x); dmarc / 1 = pass reason="a"',)),
+    "DMARC report": Parser(read_report, (REPORT, gzip.compress(REPORT, mtime=0)), (BadReport,)),
     "DKIM tags": Parser(
         parse_tags, (b"v=1; a=rsa-sha256; d=a.test; s=s; h=from:to; bh=eA==; b=eA==",), (BadTags,)
     ),
