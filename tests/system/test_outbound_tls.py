@@ -111,6 +111,7 @@ def sender(
         settings={
             "dns.servers": [resolver],
             "dns.signed_name": "test.",
+            "dns.timeout": "30s",  # on a busy machine: who gets no answer is deferred for a minute
             "outbound.port": world.port,
             "outbound.allow_addresses": ["127.0.0.0/8"],
             "outbound_tls.ca_file": str(world.ca_file),
@@ -171,7 +172,7 @@ def test_a_downgrade_is_refused_until_the_level_is_cleared(
         submit(server, *(f"first@{name}.test" for name in certificates))
         for name in certificates:
             wait_for_line(server, f"first@{name}.test", "sent")
-        server.stop()
+        server.stop(30)
         for peer in running.values():
             peer.context = None  # no STARTTLS any more
         server.start()
@@ -179,7 +180,7 @@ def test_a_downgrade_is_refused_until_the_level_is_cleared(
         for name in certificates:
             wait_for_line(server, f"second@{name}.test", "earlier connections had")
             assert len(running[name].bodies) == 1
-        server.stop()
+        server.stop(30)
         command = ("tls-level", "clear", "valid.test", "unknown.test", "-C", server.config.path)
         assert run_relevo(reaper, *command, folder=tmp_path).wait() == 0
         server.start()
