@@ -50,10 +50,13 @@ def spf_method_result(result: SpfResult) -> MethodResult:
     return MethodResult("spf", result.outcome.value, result.reason, properties=properties)
 
 
+_UNSIGNED = MethodResult("dkim", DkimOutcome.NONE.value)
+
+
 def dkim_method_results(results: Sequence[DkimResult]) -> list[MethodResult]:
     """A line for each signature; one that says `none` where there is none (RFC 8601 §2.7.1)."""
     if not results:
-        return [MethodResult("dkim", DkimOutcome.NONE.value)]
+        return [_UNSIGNED]
     return [
         MethodResult(
             "dkim",

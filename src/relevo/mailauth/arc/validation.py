@@ -30,7 +30,7 @@ _ARC = b"\narc-"
 
 def may_have_chain(head: bytes) -> bool:
     """Whether to look any closer: one search."""
-    return _ARC in b"\n" + head[:5].lower() or _ARC in head.lower()
+    return _ARC in b"\n" + head.lower()
 
 
 class ArcValidation:
