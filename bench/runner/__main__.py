@@ -5,7 +5,8 @@ usage: make bench ARGS="[--reps 5] [--servers relevo,chasquid,postfix] [--folder
 CASE is WHAT:SIZE:SESSIONS:PER_CONNECTION:MESSAGES with WHAT `accept` (discarded after the queue),
 `maildir` (until the last message is in the Maildir), `relay` (until smtp-sink has answered the
 last message; in a network of the run's own, see `network`), `hook-sh` or `hook-c` (as accept, with a
-post-data hook that only exits 0; not on Postfix), for example accept:1024:50:100:10000.
+post-data hook that only exits 0; not on Postfix), `hook-worker`, `hook-python` or `hook-http` (one
+that accepts; on relevo), `hook-milter` (a milter that accepts, on relevo and Postfix), for example accept:1024:50:100:10000.
 Without cases the standard set runs. A run counts only when accepted = delivered (and for Maildir:
 every message has at least its octets); else it is shown as void.
 """
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from runner import network, processes, servers
+from runner import network, processes, servers, services
 
 STANDARD = (
     "accept:1024:50:100:10000",
@@ -164,7 +165,7 @@ def main():
     results, described = {}, {}
     for what in dict.fromkeys(case.split(":")[0] for case in args.cases):
         running = []
-        end_sink = servers.sink(folder) if what == "relay" else lambda: None
+        end_sink = servers.sink(folder) if what == "relay" else services.start(what, folder)
         try:
             for name in names:
                 if name in servers.CANNOT.get(what, ()):

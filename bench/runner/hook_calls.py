@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -28,15 +27,6 @@ from relevo.hooks.settings import pool_settings
 from relevo.hooks.stages import StageHooks
 from runner import services
 
-WORKER = f"""#!{sys.executable} -S
-import sys
-read, write = sys.stdin.buffer, sys.stdout.buffer.raw
-while line := read.readline():
-    number, size = line[6:line.index(b",")], int(line[line.index(b'"size":') + 7:].split(b",", 1)[0])
-    read.read(size)
-    write.write(b'{{"id":' + number + b'}}\\n')
-"""
-PYTHON = "async def post_data(message, context):\n    return None\n"
 MESSAGE = b"From: a@r.test\r\nTo: b@d1.test\r\nSubject: hello\r\n\r\n" + b"x" * 76 + b"\r\n"
 MESSAGE += (b"y" * 76 + b"\r\n") * 11
 
@@ -45,7 +35,7 @@ def declared(folder, form, port):
     stage = "rcpt" if form == "policy" else "post-data"
     if form in ("worker", "python"):
         target = "hook.py"
-        (folder / target).write_text(WORKER if form == "worker" else PYTHON)
+        (folder / target).write_text(services.WORKER if form == "worker" else services.PYTHON)
         (folder / target).chmod(0o755)
     elif form == "exec-sh":
         target, form = "hook.sh", "exec"

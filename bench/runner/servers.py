@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from runner import network, processes
+from runner import network, processes, services
 
 VENV_BIN = os.path.dirname(sys.executable)
 HOOKS = {"hook-sh": "#!/bin/sh\nexit 0\n", "hook-c": "int main(void) { return 0; }\n"}
@@ -84,7 +84,14 @@ def count_lines(path, mark):
     return count
 
 
-CANNOT = {"hook-sh": {"postfix"}, "hook-c": {"postfix"}}
+CANNOT = {
+    "hook-sh": {"postfix"},
+    "hook-c": {"postfix"},
+    "hook-worker": {"postfix", "chasquid"},
+    "hook-python": {"postfix", "chasquid"},
+    "hook-http": {"postfix", "chasquid"},
+    "hook-milter": {"chasquid"},
+}
 """Which servers have no part in a case."""
 
 
@@ -143,11 +150,12 @@ def relevo(base, what, port=9425, *, settings="", prepare=None):
         )
         if what == "relay":
             file.write(
-                '[dns]\nservers = ["127.0.0.1:53"]\n'
-                '[outbound]\nallow_addresses = ["127.0.0.0/8"]\n'
+                '[dns]\nservers = ["127.0.0.1:53"]\n[outbound]\nallow_addresses = ["127.0.0.0/8"]\n'
             )
     forward_elsewhere(what, folder)
     install_hook(what, f"{folder}/conf")
+    with open(f"{folder}/conf/relevo.toml", "a") as file:
+        file.write(services.declare(what, f"{folder}/conf"))
     subprocess.run(
         [
             f"{VENV_BIN}/relevo",
@@ -276,6 +284,7 @@ virtual_mailbox_limit = 0
 smtpd_tls_chain_files = {folder}/etc/cert/privkey.pem, {folder}/etc/cert/fullchain.pem
 smtpd_tls_security_level = may
 in_flow_delay = 0
+{f"smtpd_milters = inet:127.0.0.1:{services.PORTS[what]}" if what == "hook-milter" else ""}
 """)
     with open("/etc/postfix/master.cf") as file:
         lines = [line for line in file if line.split()[:2] != ["smtp", "inet"]]

@@ -1,11 +1,61 @@
-"""Services that accept everything at once, for the hooks of the forms http, milter and policy."""
+"""Hooks that accept everything at once: worker and python, and services for http, milter, policy.
+
+As a program, `python -m runner.services FORM PORT`, it is such a service.
+"""
 
 import asyncio
+import os
 import struct
+import sys
 
 import uvloop
 
+from runner import processes
+
 FORMS = ("http", "milter", "policy")
+PORTS = {"hook-http": 9725, "hook-milter": 9726}
+FILES = ("hook-worker", "hook-python")
+CASES = (*FILES, *PORTS)
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+WORKER = f"""#!{sys.executable} -S
+import sys
+read, write = sys.stdin.buffer, sys.stdout.buffer.raw
+while line := read.readline():
+    number, size = line[6:line.index(b",")], int(line[line.index(b'"size":') + 7:].split(b",", 1)[0])
+    read.read(size)
+    write.write(b'{{"id":' + number + b'}}\\n')
+"""
+PYTHON = "async def post_data(message, context):\n    return None\n"
+
+
+def declare(what, conf):
+    """The `[[hook]]` of a case, "" for none; its file is put into the configuration directory."""
+    if what not in CASES:
+        return ""
+    form = what.removeprefix("hook-")
+    target = {"http": f"http://127.0.0.1:{PORTS.get(what)}/"}.get(
+        form, f"127.0.0.1:{PORTS.get(what)}"
+    )
+    if what in FILES:
+        target = "hook.py"
+        with open(f"{conf}/{target}", "w") as file:
+            file.write(WORKER if form == "worker" else PYTHON)
+        os.chmod(f"{conf}/{target}", 0o755)
+    return f'[[hook]]\nform = "{form}"\ntarget = "{target}"\nmax_concurrent = 64\n'
+
+
+def start(what, base):
+    """Start the service of a case; what ends it."""
+    if what not in PORTS:
+        return lambda: None
+    port = PORTS[what]
+    process = processes.spawn(
+        [sys.executable, "-m", "runner.services", what.removeprefix("hook-"), str(port)],
+        f"{base}/service.out",
+    )
+    processes.wait_port(port)
+    return lambda: processes.end(process)
 
 
 class Http(asyncio.Protocol):
@@ -70,3 +120,8 @@ async def _serve(form, pipe, port):
 def serve(form, pipe=None, port=0):
     """Until it is killed; the port goes into `pipe`."""
     uvloop.run(_serve(form, pipe, port))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, HERE)
+    serve(sys.argv[1], port=int(sys.argv[2]))

@@ -11,6 +11,7 @@ from relevo.hooks.contract.answers import MAX_TAGS
 from relevo.hooks.contract.examples import EXAMPLES
 from relevo.hooks.contract.json_form import schemas
 from relevo.hooks.contract.notes import NOTES
+from relevo.hooks.contract.reference_services import SERVICES
 from relevo.hooks.contract.stages import Stage
 from relevo.hooks.contract.verdicts import MAX_TEXT
 
@@ -139,8 +140,9 @@ what starting a process costs. It reads calls from stdin and writes answers to s
   failed.
 - stderr: is shown in the log and in `relevo trace`, with the next answer.
 
-`processes` of them share up to `max_concurrent` calls. A process may answer its calls in any order
-and is free to take one after the other. It ends when its stdin does. Where
+`processes` of them, at least one for each worker of the server, share up to `max_concurrent` calls.
+A worker writes to its process and reads from it with nobody in between. A process may answer its
+calls in any order and is free to take one after the other. It ends when its stdin does. Where
 
 - it ends, or writes a line that is no answer to a call it has: all its calls have failed, and the
   next call starts another process, after a second if it keeps ending at once;
@@ -174,15 +176,21 @@ take `text`, `code` and `enhanced`. A `Message` has `octets`, `head`, `body`, an
 prints goes to stderr; any other exception is a failure of that call. Modules beside the file can be
 imported. An edit of the file counts for the next call, one of its modules when the file is touched.
 
+{services}
 ### The parts of a verdict
 
 | name | meaning |
 |---|---|
-| `verdict` | `accept` if it is left out, `reject` (for good) or `tempfail` (for now) |
+| `verdict` | `accept` if it is left out, `reject` (for good) or `tempfail` (for now); more below |
 | `code` | of the refusal, 5xx or 4xx; 421 closes the connection |
 | `enhanced` | its enhanced status code, of the class of `code`; `5.7.1` and `4.7.1` if left out |
 | `text` | one line of at most {max_text} octets |
 | `tags` | at most {max_tags} words for the hooks of later stages |
+
+At mail, rcpt and post-data a verdict may also be `discard`: the message is accepted, and nothing
+comes of it. At post-data it may be `quarantine`: the message is accepted with all its changes and
+held in the queue (`relevo queue list --state held`) until somebody releases or drops it; `text`
+says why.
 
 Codes, if they are left out: at connect 554 and 421, at auth 535 and 454, at post-data 554 and 451,
 at ehlo, mail and rcpt 550 and 451.
@@ -225,6 +233,7 @@ def reference_page() -> str:
         with_files=", ".join(f"`{stage.value}`" for stage in Stage if stage.has_files),
         max_text=MAX_TEXT,
         max_tags=MAX_TAGS,
+        services=SERVICES,
         stages="\n".join(map(_stage, Stage)).rstrip(),
         schema=json.dumps(schemas(), indent=1, ensure_ascii=False),
     )
