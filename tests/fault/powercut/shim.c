@@ -16,7 +16,9 @@
  * than the real one.
  *
  * No state is kept but the log's descriptor: a file is named by its inode, and whether a descriptor
- * belongs to a root is read from /proc/self/fd at each call.
+ * belongs to a root is read from /proc/self/fd at each call. Python's signal handlers write to a
+ * socket on the small stack that faulthandler allots (16 KiB, from the heap, without a guard): no
+ * call of one buffer may need more than half of it.
  *
  * A record is a struct record (below), then `length` octets.
  */
@@ -71,7 +73,8 @@ _Static_assert(sizeof(long) == 8, "for 64-bit machines");
 
 static void record(enum kind kind, uint64_t inode, uint64_t offset, uint64_t extra,
                    const struct iovec *parts, int count) {
-    struct iovec all[MOST_BUFFERS + 1];
+    if (count > MOST_BUFFERS) abort();
+    struct iovec all[count + 1];
     struct record head = { MAGIC, kind, 0, 0, inode, offset, extra };
     int saved = errno;
     all[0].iov_base = &head;
@@ -83,7 +86,7 @@ static void record(enum kind kind, uint64_t inode, uint64_t offset, uint64_t ext
     }
     head.length = total - sizeof head;
     /* a record cut short would make the rest unreadable: better no program than a wrong record */
-    if (count > MOST_BUFFERS || syscall(SYS_writev, log_fd, all, count + 1) != (long)total) abort();
+    if (syscall(SYS_writev, log_fd, all, count + 1) != (long)total) abort();
     errno = saved;
 }
 
@@ -193,7 +196,8 @@ static int is_zero(const char *data, size_t length) {
 
 static void record_write(uint64_t inode, uint64_t offset, const struct iovec *parts, int count,
                          size_t done) {
-    struct iovec kept[MOST_BUFFERS];
+    if (count > MOST_BUFFERS) abort();
+    struct iovec kept[count];
     int used = 0;
     for (size_t left = done; left && used < count; used++) {
         kept[used] = parts[used];
@@ -208,10 +212,11 @@ static void record_write(uint64_t inode, uint64_t offset, const struct iovec *pa
 
 /* What is sent, before it is sent. */
 static void record_sent(const struct iovec *parts, int count) {
-    struct iovec kept[MOST_BUFFERS];
+    if (count > MOST_BUFFERS) count = MOST_BUFFERS;
+    struct iovec kept[count + 1];
     int used = 0;
     size_t left = MOST_SENT;
-    for (; used < count && used < MOST_BUFFERS && left; used++) {
+    for (; used < count && left; used++) {
         kept[used] = parts[used];
         if (kept[used].iov_len > left) kept[used].iov_len = left;
         left -= kept[used].iov_len;
