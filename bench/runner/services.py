@@ -1,7 +1,4 @@
-"""Hooks that accept everything at once: worker and python, and services for http, milter, policy.
-
-As a program, `python -m runner.services FORM PORT`, it is such a service.
-"""
+"""Hooks that accept everything at once: worker and python, and services for http, milter, policy."""
 
 import asyncio
 import os
@@ -50,10 +47,9 @@ def start(what, base):
     if what not in PORTS:
         return lambda: None
     port = PORTS[what]
-    process = processes.spawn(
-        [sys.executable, "-m", "runner.services", what.removeprefix("hook-"), str(port)],
-        f"{base}/service.out",
-    )
+    program = f"import sys; sys.path.insert(0, {HERE!r}); from runner import services; "
+    program += f"services.serve({what.removeprefix('hook-')!r}, port={port})"
+    process = processes.spawn([sys.executable, "-c", program], f"{base}/service.out")
     processes.wait_port(port)
     return lambda: processes.end(process)
 
@@ -120,8 +116,3 @@ async def _serve(form, pipe, port):
 def serve(form, pipe=None, port=0):
     """Until it is killed; the port goes into `pipe`."""
     uvloop.run(_serve(form, pipe, port))
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, HERE)
-    serve(sys.argv[1], port=int(sys.argv[2]))

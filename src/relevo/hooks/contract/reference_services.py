@@ -25,7 +25,7 @@ and where connecting fails.
 With `form = "milter"` the target is a mail filter of sendmail's protocol (version 2 to 6), at
 `unix:/PATH` or `HOST:PORT`; the stage is post-data. When the message is complete the filter is told
 the whole session: client, HELO, sender, recipients as accepted, header with our trace fields on
-top, body. Steps that it does not want are left out, and the macros are those that it names (`j`, `v`,
+top, body. Steps that it does not want are left out; macros are those that it names (`j`, `v`,
 `i` (the message's id), `{daemon_name}`, `{client_addr}`, `{client_port}`, `{client_name}` (the
 address in brackets), `{tls_version}`, `{cipher}`, `{auth_type}`, `{auth_authen}`, `{mail_addr}`,
 `{rcpt_addr}`). Messages of one client that follow each other share a connection.
