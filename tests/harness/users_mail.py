@@ -7,8 +7,10 @@ from harness.server import RelevoServer
 from harness.waiting import wait_for
 
 
-def submit(server: RelevoServer, *recipients: str, parameters: str = "") -> None:
-    """Send to each as a user."""
+def submit(
+    server: RelevoServer, *recipients: str, parameters: str = "", field: bytes = b""
+) -> None:
+    """Send to each as a user; `field`: more of the header, whole lines."""
     with Dialog(server.submission) as client:
         client.expect(250, "EHLO client.test")
         client.start_tls()
@@ -17,7 +19,7 @@ def submit(server: RelevoServer, *recipients: str, parameters: str = "") -> None
         for recipient in recipients:
             client.expect(250, f"MAIL FROM:<user@d1.test>{parameters}")
             client.expect(250, f"RCPT TO:<{recipient}>")
-            assert client.message(b"From: user@d1.test\r\n\r\nhello\r\n").code == 250
+            assert client.message(b"From: user@d1.test\r\n%b\r\nhello\r\n" % field).code == 250
 
 
 def wait_for_line(server: RelevoServer, *texts: str) -> None:

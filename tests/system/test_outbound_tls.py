@@ -180,6 +180,8 @@ def test_a_downgrade_is_refused_until_the_level_is_cleared(
         for name in certificates:
             wait_for_line(server, f"second@{name}.test", "earlier connections had")
             assert len(running[name].bodies) == 1
+        submit(server, "unloved@valid.test", field=b"TLS-Required: No\r\n")
+        wait_for_line(server, "unloved@valid.test", "sent")
         server.stop(30)
         command = ("tls-level", "clear", "valid.test", "unknown.test", "-C", server.config.path)
         assert run_relevo(reaper, *command, folder=tmp_path).wait() == 0

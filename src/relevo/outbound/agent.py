@@ -21,9 +21,9 @@ from relevo.delivery.routing import LMTP, MX, SMARTHOST, VIA
 from relevo.mail import InvalidAddress, domain_to_ascii
 from relevo.outbound.host_tls import HostTls, Need
 from relevo.outbound.hosts import NoHost
-from relevo.outbound.letter import judge, prepare
+from relevo.outbound.letter import judge, prepare, renounces_tls
 from relevo.outbound.peer import Destination, PeerStep, PeerUnusable
-from relevo.outbound.tls_policy import HostRefused
+from relevo.outbound.tls_policy import DomainTls, HostRefused
 from relevo.outbound.ways import WayUnusable
 from relevo.smtp.client_events import Step
 from relevo.smtp.outgoing_body import BareLineEnd
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from relevo.delivery.peer_link import PeerLink
     from relevo.outbound.destinations import NextHop, NextHops
     from relevo.outbound.hosts import Finder, IpAddress, MailHost, MailHosts
-    from relevo.outbound.tls_policy import DomainTls
     from relevo.outbound.ways import Way, Ways
     from relevo.queue.store import QueuedRecipient, Unit
 
@@ -185,6 +184,8 @@ class _Delivery:
         self._left = list(range(len(recipients)))  # for whom another host may be tried
         self._trouble = temporary("4.4.1", f"no server of {way} can be used")
         self._opens_until = 0.0
+        self._lacks_tls = False  # as it is demanded, a host did
+        self._is_relaxed = False  # what is opened now serves this message only
 
     async def run(self) -> list[Result]:
         """One result a recipient."""
@@ -216,17 +217,28 @@ class _Delivery:
             return
         is_any_used = bool(tried)
         self._opens_until = now() + OPENING_S
+        is_any_used = await self._try_each(hosts, protection, tried) or is_any_used
+        may_relax = not is_any_used and self._lacks_tls and protection is not None
+        if may_relax and await renounces_tls(self._unit):
+            self._is_relaxed = True
+            relaxed = DomainTls(self._way.policy_domain, is_relaxed=True)
+            is_any_used = await self._try_each(hosts, relaxed, "")
+        if not is_any_used:
+            self._hop.failed(now(), self._trouble.detail)
+
+    async def _try_each(self, hosts: MailHosts, protection: DomainTls | None, tried: str) -> bool:
+        """Send to those that are left over one host after the other; was one usable?"""
+        is_any_used = False
         for host in hosts.hosts:
             if not self._left:
-                return
+                break
             if host.name == tried:
                 continue
             link, shown = await self._open(host, protection)
             if link is not None:
                 is_any_used = True
                 await self._transact(link, host.name, shown)
-        if not is_any_used:
-            self._hop.failed(now(), self._trouble.detail)
+        return is_any_used
 
     async def _hosts(self) -> tuple[MailHosts, DomainTls | None]:
         """The hosts, and what their domain demands of TLS. Raises NoHost."""
@@ -260,6 +272,7 @@ class _Delivery:
             )
             if isinstance(demanded, HostRefused):
                 self._trouble = temporary("4.7.5", f"{host.name}: {demanded.why}")
+                self._lacks_tls = True
                 self._report(protection, host, "", demanded)
                 return None, ""
             tls = demanded
@@ -292,6 +305,7 @@ class _Delivery:
         except PeerUnusable as error:
             status = _STATUS[error.step]
             self._trouble = temporary(status, f"{error} ({shown})")
+            self._lacks_tls = self._lacks_tls or error.step is PeerStep.TLS
             if error.code == 421:
                 self._hop.was_slowed()
             self._report(protection, host, str(address), error)
@@ -327,7 +341,10 @@ class _Delivery:
             text = f"the message is binary, and {shown} takes text only"
             letter = Letter(None, [permanent("5.6.1", text)] * len(recipients))
         finally:
-            self._agent.keep(self._hop, self._way, link, host, shown)
+            if self._is_relaxed:
+                link.close()
+            else:
+                self._agent.keep(self._hop, self._way, link, host, shown)
         if done is None:
             self._settle(letter.results(()), [False] * len(recipients), shown, link)
             return False

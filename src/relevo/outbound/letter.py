@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from relevo.delivery.attempt import Result, permanent, temporary
 from relevo.delivery.letter import CannotBeSent, Letter, body_of, path_for
 from relevo.journal import Outcome
-from relevo.mail.header_block import head_length
+from relevo.mail.header_block import field_values, head_length
 from relevo.mail.seven_bit import CannotConvert, to_seven_bit
 from relevo.queue.store import MemoryContent
 from relevo.smtp import Outgoing, OutgoingRecipient
@@ -93,6 +93,15 @@ async def _prepare(
         requiretls=envelope.requires_tls,
     )
     return Letter(Outgoing(reverse_path, tuple(told), body, parameters), refused)
+
+
+async def renounces_tls(unit: Unit) -> bool:
+    """Does the sender want it delivered rather than protected (RFC 8689 §3)?"""
+    if unit.envelope.requires_tls:
+        return False
+    first = await _read_first(unit.content)
+    values = field_values(first[: head_length(first)], "TLS-Required")
+    return [value.strip().lower() for value in values] == [b"no"]
 
 
 def judge(done: Transacted, server: str) -> Sequence[Result]:

@@ -17,12 +17,15 @@ from relevo.delivery.link_values import PLAIN, TlsFacts, Transacted
 from relevo.delivery.peer_link import PeerLink
 from relevo.dns import MailExchange
 from relevo.journal import Outcome
-from relevo.outbound.agent import MAX_RECIPIENTS, RemoteAgent
+from relevo.outbound.agent import MAX_RECIPIENTS, Protection, RemoteAgent
 from relevo.outbound.destinations import FAILURES_TO_REST, HopLimits, NextHops
-from relevo.outbound.host_tls import HostTls
+from relevo.outbound.host_tls import HostTls, Need
 from relevo.outbound.hosts import Finder, Own
 from relevo.outbound.peer import Destination, PeerStep, PeerUnusable
+from relevo.outbound.tls_policy import DomainTls
 from relevo.outbound.ways import Way, Ways
+from relevo.queue import SecurityLevel
+from relevo.queue.store import MemoryContent
 from relevo.smtp import Outgoing
 from relevo.smtp.client_events import RecipientResult, ServerReply, Step
 from unit.delivery.samples import attempt_of, mail, make_unit
@@ -88,6 +91,8 @@ class World:
     sent: dict[str, list[Outgoing]] = field(default_factory=dict)
     destinations: list[Destination] = field(default_factory=list)
     dns: FakeDns = field(default_factory=FakeDns)
+    protection: Protection | None = None
+    needs: list[Need] = field(default_factory=list)  # of TLS, of what was opened
 
     def __post_init__(self) -> None:
         self.dns.records["mx", "r.test"] = tuple(
@@ -100,12 +105,15 @@ class World:
             finder=lambda: Finder(self.dns, Own(frozenset(), frozenset()), 25),
             hops=NextHops(self.limits),
             open_peer=self.open,
-            protection=None,
+            protection=self.protection,
         )
 
     async def open(self, destination: Destination, tls: HostTls, way: Way) -> PeerLink:
-        del tls, way
+        del way
         self.opened.append(destination.name)
+        self.needs.append(tls.need)
+        if self.protection is not None and tls.need > Need.NONE:
+            raise PeerUnusable(PeerStep.TLS, f"{destination.name}: no TLS")
         self.destinations.append(destination)
         host = self.hosts[destination.name]
         if isinstance(host, PeerUnusable):
@@ -115,10 +123,12 @@ class World:
         return cast("PeerLink", Link(host, self.sent.setdefault(destination.name, [])))
 
     async def deliver(
-        self, *targets: str, route: str = "mx:r.test", sender: str = "a@b.test"
+        self, *targets: str, route: str = "mx:r.test", sender: str = "a@b.test", head: bytes = b""
     ) -> Sequence[Result]:
         recipients = [mail(target) for target in targets or ("x@r.test",)]
         unit = make_unit(*recipients, route=route, reverse_path=sender)
+        if head:
+            unit = replace(unit, content=MemoryContent(head + b"\r\nx\r\n"))
         return await self.agent.attempt(attempt_of(unit))
 
 
@@ -186,6 +196,45 @@ def test_servers_that_only_hang_hold_an_attempt_for_a_bounded_time(
     assert (result.outcome, result.status) == (Outcome.TEMPORARY, "4.4.1")
     assert "not ready in" in result.detail
     assert world.opened == ["one"], "the time is over"
+
+
+class Demanding:
+    """Former connections had TLS, whatever the domain."""
+
+    async def for_domain(self, domain: str, *, is_mx_secure: bool = False) -> DomainTls:
+        return DomainTls(domain, SecurityLevel.TLS_SECURE, is_mx_secure=is_mx_secure)
+
+    async def learned(self, domain: DomainTls, facts: TlsFacts) -> None:
+        pass
+
+    def report(self, domain: DomainTls, host: str, address: str, outcome: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("head", "is_sent"),
+    [
+        (b"TLS-Required: No\r\n", True),
+        (b"tls-required:\r\n nO\r\n", True),
+        (b"TLS-Required: Yes\r\n", False),
+        (b"TLS-Required: No\r\nTLS-Required: Yes\r\n", False),
+        (b"Subject: TLS-Required: No\r\n", False),
+        (b"Subject: x\r\n\r\nTLS-Required: No\r\n", False),
+    ],
+)
+def test_a_sender_may_renounce_tls_that_cannot_be_had(head: bytes, is_sent: bool) -> None:
+    """RFC 8689 §3. First it is tried as demanded; the connection serves nobody else."""
+
+    async def scenario() -> None:
+        world = World({"one": [answer(TAKEN)]}, protection=Demanding())
+        (result,) = await world.deliver(head=head)
+        assert (result.outcome is Outcome.DELIVERED) is is_sent
+        assert world.needs == [Need.VERIFIED, *([Need.NONE] if is_sent else [])]
+        (result,) = await world.deliver()
+        assert result.status == "4.7.5"
+        world.agent.close()
+
+    asyncio.run(scenario())
 
 
 def test_no_such_domain_is_permanent() -> None:
