@@ -25,6 +25,8 @@ def rewritten(
     return "" if reverse_path is None else reverse_path(original)
 
 
+@pytest.mark.case("Q15")
+@pytest.mark.case("Q19")
 def test_chasquids_form() -> None:
     assert rewritten(Rewriting.CHASQUID) == "ali+fwd_from=a=b.test@d1.test"
     suffixed = parse_address("ali+x@d1.test")
@@ -40,6 +42,9 @@ def test_srs_leads_back_to_the_sender() -> None:
     assert rules(Rewriting.SRS).sender_behind(made.local) == SENDER
 
 
+@pytest.mark.case("Q16")
+@pytest.mark.case("Q17")
+@pytest.mark.case("Q18")
 @pytest.mark.parametrize("rewriting", list(Rewriting))
 @pytest.mark.parametrize(
     ("sender", "original", "identity"),
