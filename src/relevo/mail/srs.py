@@ -32,7 +32,7 @@ MAX_LOCAL: Final = 64  # octets (RFC 5321 §4.5.3.1.1)
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _DAYS = 1024
-_HASH_LENGTH = 8  # of 5 bits each
+_HASH_LENGTH = 6  # of 5 bits each; short, so that few senders are too long for MAX_LOCAL
 _SRS = re.compile(r"SRS([01])([=+-])(.*)", re.IGNORECASE | re.DOTALL)
 
 
