@@ -1,9 +1,12 @@
 """Hooks that accept everything at once: worker and python, and services for http, milter, policy."""
 
 import asyncio
+import contextlib
 import os
+import socket
 import struct
 import sys
+import time
 
 import uvloop
 
@@ -50,8 +53,12 @@ def start(what, base):
     program = f"import sys; sys.path.insert(0, {HERE!r}); from runner import services; "
     program += f"services.serve({what.removeprefix('hook-')!r}, port={port})"
     process = processes.spawn([sys.executable, "-c", program], f"{base}/service.out")
-    processes.wait_port(port)
-    return lambda: processes.end(process)
+    for _ in range(300):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return lambda: processes.end(process)
+        time.sleep(0.05)
+    processes.end(process)
+    raise RuntimeError(f"nothing answers on port {port}")
 
 
 class Http(asyncio.Protocol):
