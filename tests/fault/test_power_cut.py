@@ -184,8 +184,11 @@ def test_a_sync_that_is_tried_again_is_found_out(
     recorded = record(
         reaper, tmp_path / "run", messages=MUTANT_MESSAGES, source=source, failing_syncs=".seg=5"
     )
-    last = behind_acceptances(recorded, len(recorded.recording))[-MUTANT_CUTS:]
-    lost = cut_until_lost(recorded, last, every_sync_counts, tmp_path)
+    accepted = behind_acceptances(recorded, len(recorded.recording), least_size=LEAST_IN_A_SEGMENT)
+    failed = [at for at, one in enumerate(recorded.recording) if one.kind is Kind.SYNC_FAILED]
+    next_ones = (bisect.bisect(accepted, at) for at in failed)
+    cuts = sorted({at for first in next_ones for at in accepted[first : first + 3]})
+    lost = cut_until_lost(recorded, cuts[: 4 * MUTANT_CUTS], every_sync_counts, tmp_path)
     with capsys.disabled():
         print(f"\npower cut, {SYNC_AGAIN.name}: {lost} lost")
     assert lost
