@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 import shutil
 from collections.abc import Iterable, Iterator
@@ -184,7 +185,7 @@ def test_a_sync_that_is_tried_again_is_found_out(
     recorded = record(
         reaper, tmp_path / "run", messages=MUTANT_MESSAGES, source=source, failing_syncs=".seg=5"
     )
-    accepted = behind_acceptances(recorded, len(recorded.recording), least_size=LEAST_IN_A_SEGMENT)
+    accepted = behind_acceptances(recorded, len(recorded.recording), least_size=BEYOND_THE_DATABASE)
     failed = [at for at, one in enumerate(recorded.recording) if one.kind is Kind.SYNC_FAILED]
     next_ones = (bisect.bisect(accepted, at) for at in failed)
     cuts = sorted({at for first in next_ones for at in accepted[first : first + 3]})

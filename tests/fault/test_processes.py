@@ -216,7 +216,8 @@ def test_a_worker_without_memory_is_replaced_while_the_others_serve(
         sessions.wait_for_more(20)
     wait_for(lambda: victim not in (now := worker_pids(server)) and len(now) == 2)
     assert other in worker_pids(server)
-    assert "no memory left" in server.process.output()
+    output = server.process.output()  # a library may crash before Python can say it
+    assert "no memory left" in output or f"(process {victim}) died" in output
     server.stop()
     server.start()  # what could not be delivered is tried again now
     wait_for(lambda: not sessions.lost(mailbox(server)), what="all deliveries")
