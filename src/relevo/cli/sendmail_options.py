@@ -55,7 +55,6 @@ def parse(arguments: Sequence[str]) -> Options:
     mode = values.get("-b", "m")
     if mode not in {"m", "i", "p"}:
         raise WrongUsage(f"-b{mode} is not offered; -bm, -bi and -bp are")
-    outer = values.get("-o", "")
     sender = values.get("-f", values.get("-r"))
     ret = values.get("-R", "").upper()
     if ret and ret not in _RETURNS:
@@ -68,13 +67,13 @@ def parse(arguments: Sequence[str]) -> Options:
         sender=None if sender is None else _sender(sender),
         full_name=values.get("-F", ""),
         reads_recipients="-t" in values or ("-o", "t") in given,
-        ignores_dots="-i" in values or any(given_one == ("-o", "i") for given_one in given),
+        ignores_dots="-i" in values or ("-o", "i") in given,
         body=_BODIES.get(body, ""),
         notify=_notify(values.get("-N", "")),
         ret=ret,
         envid=values.get("-V", ""),
         does_nothing=mode == "i",
-        lists_queue=mode == "p" or outer == "bp",
+        lists_queue=mode == "p",
     )
 
 

@@ -44,6 +44,7 @@ def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
         *_token_is_there(config),
         *_log_can_be_opened(config),
         *_authorities_can_be_read(config),
+        *_relay_domains_make_sense(config, frozenset(domain.name for domain in domains)),
     ]
 
 
@@ -66,6 +67,18 @@ def _authorities_can_be_read(config: Config) -> Iterator[Problem]:
     except OSError as error:  # ssl.SSLError is one
         text = f"{name} holds no certificates that can be read: {error.strerror or error}"
         yield _at_key(config, "outbound_tls.ca_file", text, Severity.ERROR)
+
+
+def _relay_domains_make_sense(config: Config, ours: frozenset[str]) -> Iterator[Problem]:
+    for declared in config.relay_domain:
+        if declared.domain in ours:
+            text = f"{declared.domain} is a domain of ours: mail for it is delivered, not relayed"
+            yield _at_key(config, "relay_domain", text, Severity.WARNING)
+        if declared.recipients and not Path(declared.recipients).is_file():
+            text = (
+                f"there is no file {declared.recipients}; recipients of {declared.domain} get 451"
+            )
+            yield _at_key(config, "relay_domain", text, Severity.ERROR)
 
 
 def _mda_exists(config: Config) -> Iterator[Problem]:

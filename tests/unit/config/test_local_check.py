@@ -128,3 +128,17 @@ def test_authorities_that_cannot_be_read(tmp_path: Path, domain: Path) -> None:
     assert len(said(tmp_path, text)) == 1
     (tmp_path / "ca.pem").write_bytes((tmp_path / "certs/mx.test/fullchain.pem").read_bytes())
     assert said(tmp_path, text) == []
+
+
+def test_domains_that_are_relayed(tmp_path: Path, domain: Path) -> None:
+    write_certificate(tmp_path / "certs/mx.test")
+    text = (
+        'hostname = "mx.test"\n[[relay_domain]]\ndomain = "far.test"\nrecipients = "far.list"\n'
+        f'[[relay_domain]]\ndomain = "{domain.name}"\n'
+    )
+    missing, ours = said(tmp_path, text)
+    assert "there is no file far.list; recipients of far.test get 451" in missing
+    assert ours.startswith("warning ")
+    assert "is a domain of ours" in ours
+    (tmp_path / "far.list").write_text("ada\n")
+    assert len(said(tmp_path, text)) == 1
