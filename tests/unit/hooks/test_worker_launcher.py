@@ -258,3 +258,49 @@ def processor_time(host: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def test_a_new_configuration_finishes_calls_and_takes_other_processes(
+    make_site: MakeSite,
+) -> None:
+    act = f"time.sleep(0.3 if sender == 'slow' else 0)\n{PID}"
+    site = make(make_site, act)
+    caller = Caller(site.config, site.sockets)
+    hooks = StageHooks(caller)
+    first = pid_of(await ask(hooks))
+    slow = asyncio.ensure_future(ask(hooks, "slow"))
+    await asyncio.sleep(0.05)
+    caller.reconfigure(site.config)
+    assert pid_of(await ask(hooks)) != first
+    assert pid_of(await slow) == first, "the call that it had is answered"
+    wait_for(lambda: not Path(f"/proc/{first}").exists(), what="the end of the old process")
+
+
+async def test_a_process_that_ignores_its_end_is_killed_when_nobody_needs_it(
+    make_site: MakeSite,
+) -> None:
+    site = make(make_site, PID)
+    script = site.path / "worker.py"
+    script.write_text(f"{script.read_text()}\nos.system('sleep 60')\n")
+    caller = Caller(site.config, site.sockets)
+    await ask(StageHooks(caller))
+    caller.close()
+    wait_for(lambda: site.strays() == [], timeout_s=15, what="its end, and its child's")
+
+
+async def test_a_call_whose_caller_has_gone_leaves_the_others_alone(make_site: MakeSite) -> None:
+    act = f"time.sleep(0.3 if sender == 'slow' else 0)\n{PID}"
+    hooks = stage_hooks(make(make_site, act))
+    first = pid_of(await ask(hooks))
+    slow = asyncio.ensure_future(ask(hooks, "slow"))
+    await asyncio.sleep(0.05)
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
+    assert pid_of(await ask(hooks)) == first, "its late answer is nobody's, and no fault"
+
+
+async def test_calls_beyond_all_places_wait_for_one(make_site: MakeSite) -> None:
+    hooks = stage_hooks(make(make_site, f"time.sleep(0.01)\n{PID}"))
+    outcomes = await asyncio.gather(*(ask(hooks) for _ in range(40)))  # of eight places
+    assert len({pid_of(outcome) for outcome in outcomes}) == 1
