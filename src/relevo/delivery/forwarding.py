@@ -66,7 +66,11 @@ class Forwarding:
         """
         if self.rewriting is not Rewriting.SRS or not srs.is_srs(local):
             return None
-        return srs.back(local, secret=self.secret, day=self.today())
+        sender = srs.back(local, secret=self.secret, day=self.today())
+        if self.is_local(sender.domain) and srs.is_srs(sender.local):
+            # the message came here twice: the first forwarder, whom SRS1 names, is this server
+            sender = srs.back(sender.local, secret=self.secret, day=self.today())
+        return sender
 
     def _rewritten(self, sender: Address, original: Address) -> Address | None:
         match self.rewriting:

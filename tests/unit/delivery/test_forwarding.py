@@ -42,6 +42,19 @@ def test_srs_leads_back_to_the_sender() -> None:
     assert rules(Rewriting.SRS).sender_behind(made.local) == SENDER
 
 
+def test_mail_that_comes_back_to_its_first_forwarder_still_leads_to_the_sender() -> None:
+    """In a loop: from us, over another forwarder, and to the same alias again."""
+    ours = rules(Rewriting.SRS)
+    other = Forwarding(Rewriting.SRS, b"o" * 32, lambda domain: domain == "c.test", ours.today)
+    sender = SENDER
+    for server, original in ((ours, ALIAS), (other, parse_address("x@c.test")), (ours, ALIAS)):
+        make = server.for_sender(sender, "")
+        assert make is not None
+        sender = parse_address(make(original))
+    assert sender.local.startswith("SRS1=")
+    assert ours.sender_behind(sender.local) == SENDER
+
+
 @pytest.mark.case("Q16")
 @pytest.mark.case("Q17")
 @pytest.mark.case("Q18")
