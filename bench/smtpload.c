@@ -54,6 +54,16 @@ static int cmp(const void *a, const void *b) {
     double d = *(double *)a - *(double *)b; return d < 0 ? -1 : d > 0;
 }
 
+static void read_body(const char *path) {   /* -m: a whole message with CRLF, no line begins with a dot */
+    FILE *file = fopen(path, "rb");
+    if (!file) { perror(path); exit(2); }
+    fseek(file, 0, SEEK_END); bodylen = ftell(file); rewind(file);
+    body = malloc(bodylen + 3);
+    if (fread(body, 1, bodylen, file) != bodylen) { perror(path); exit(2); }
+    fclose(file);
+    memcpy(body + bodylen, ".\r\n", 3); bodylen += 3;
+}
+
 static void make_body(void) {
     const char *line = "The quick brown fox jumps over the lazy dog, again and again, 0123456\r\n";
     size_t ll = strlen(line);
@@ -171,14 +181,15 @@ static void readable(struct sess *s) {
 
 int main(int argc, char **argv) {
     int o;
-    while ((o = getopt(argc, argv, "h:p:c:n:k:s:f:t:P")) != -1) switch (o) {
+    while ((o = getopt(argc, argv, "h:p:c:n:k:s:f:t:m:P")) != -1) switch (o) {
         case 'h': host = optarg; break;   case 'p': port = atoi(optarg); break;
         case 'c': nsess = atoi(optarg); break; case 'n': nmsg = atoi(optarg); break;
         case 'k': perconn = atoi(optarg); break; case 's': size = atoi(optarg); break;
         case 'f': sender = optarg; break; case 't': rcpt = optarg; break;
+        case 'm': read_body(optarg); break;
         case 'P': pipeline = 1; break;    default: return 2;
     }
-    make_body();
+    if (!body) make_body();
     lat = calloc(nmsg + 1, sizeof *lat);
     struct sess *ss = calloc(nsess, sizeof *ss);
     ep = epoll_create1(0);

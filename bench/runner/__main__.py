@@ -4,7 +4,8 @@ usage: make bench ARGS="[--reps 5] [--servers relevo,chasquid,postfix] [--folder
 
 CASE is WHAT:SIZE:SESSIONS:PER_CONNECTION:MESSAGES with WHAT `accept` (discarded after the queue),
 `maildir` (until the last message is in the Maildir), `relay` (until smtp-sink has answered the
-last message; in a network of the run's own, see `network`), `hook-sh` or `hook-c` (as accept, with a
+last message; in a network of the run's own, see `network`), `verify` (as accept, in such a network,
+with mail whose SPF, DKIM and DMARC pass, see `verification`), `hook-sh` or `hook-c` (as accept, with a
 post-data hook that only exits 0; not on Postfix), `hook-worker`, `hook-python` or `hook-http` (one
 that accepts; on relevo), `hook-milter` (a milter that accepts, on relevo and Postfix), for example accept:1024:50:100:10000.
 Without cases the standard set runs. A run counts only when accepted = delivered (and for Maildir:
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from runner import network, processes, servers, services
+from runner import network, processes, servers, services, verification
 
 STANDARD = (
     "accept:1024:50:100:10000",
@@ -67,10 +68,14 @@ def measure(load, server, case):
     is_maildir = what == "maildir"
     if is_maildir:
         empty(server.maildir)
-    before, cpu = server.delivered(), processes.cpu_seconds(server.pid)
+    words = [load, "-p", str(server.port), "-s", size, "-c", sessions, "-k", per, "-n", messages]
+    if what == verification.CASE:
+        file = verification.message(os.path.dirname(load), int(size))
+        words += ["-f", verification.SENDER, "-m", file]
+    before, cpu = server.delivered(), server.cpu_seconds()
     start = time.time()
     generator = subprocess.run(
-        [load, "-p", str(server.port), "-s", size, "-c", sessions, "-k", per, "-n", messages],
+        words,
         capture_output=True,
         text=True,
     )
@@ -85,9 +90,7 @@ def measure(load, server, case):
         time.sleep(0.005)
     wall = last - start
     processes.settle(server.pid)
-    result["cpu_ms"] = round(
-        (processes.cpu_seconds(server.pid) - cpu) / max(1, result["ok"]) * 1e3, 3
-    )
+    result["cpu_ms"] = round((server.cpu_seconds() - cpu) / max(1, result["ok"]) * 1e3, 3)
     result["delivered"] = seen
     result["void"] = seen != result["ok"] or result["failed"] > 0
     if is_maildir:
@@ -148,7 +151,10 @@ def main():
     parser.add_argument("--out", default="", help="append every run as a JSON line to this file")
     parser.add_argument("cases", nargs="*", default=list(STANDARD), metavar="CASE")
     args = parser.parse_args()
-    if any(case.startswith("relay:") for case in args.cases) and not network.is_inside():
+    if (
+        any(case.startswith(("relay:", "verify:")) for case in args.cases)
+        and not network.is_inside()
+    ):
         sys.exit(network.run_inside())
     names = []
     for name in args.servers.split(","):

@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from runner import verification
+
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 SINK = "127.0.0.2"
 DOMAIN = "sink.test"
@@ -28,7 +30,8 @@ def run_inside():
     from harness.dns_namespace import with_dns
 
     with tempfile.TemporaryDirectory(prefix="bench-dns-", ignore_cleanup_errors=True) as folder:
-        command = with_dns(Path(folder), ZONES)
+        zones = {"test.": (*ZONES["test."], *verification.zone_rows(folder))}
+        command = with_dns(Path(folder), zones)
         if os.geteuid() == 0:
             command.remove("--map-root-user")  # Postfix needs its other users
         module = [sys.executable, "-m", "runner", *sys.argv[1:]]

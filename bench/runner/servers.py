@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from runner import network, processes, services
+from runner import network, processes, services, verification
 
 VENV_BIN = os.path.dirname(sys.executable)
 HOOKS = {"hook-sh": "#!/bin/sh\nexit 0\n", "hook-c": "int main(void) { return 0; }\n"}
@@ -32,6 +32,12 @@ class Server:
         self.maildir = maildir
         self.config = config
         self.syncs = syncs
+        self.beside = ()  # processes of its own that are not its children
+
+    def cpu_seconds(self):
+        """Of all that belongs to it."""
+        pids = (self.pid, *(process.pid for process in self.beside))
+        return sum(processes.cpu_seconds(pid) for pid in pids)
 
 
 def make_certificate(folder):
@@ -152,6 +158,8 @@ def relevo(base, what, port=9425, *, settings="", prepare=None):
             file.write(
                 '[dns]\nservers = ["127.0.0.1:53"]\n[outbound]\nallow_addresses = ["127.0.0.0/8"]\n'
             )
+        if what == verification.CASE:
+            file.write(verification.SETTINGS)
     forward_elsewhere(what, folder)
     install_hook(what, f"{folder}/conf")
     with open(f"{folder}/conf/relevo.toml", "a") as file:
@@ -255,6 +263,7 @@ def postfix(base, what, port=9225):
     shutil.chown(f"{folder}/mail", "nobody")
     os.chmod(f"{folder}/mail", 0o700)
     make_certificate(f"{folder}/etc/cert")
+    beside, milters = verification.milters(base) if what == verification.CASE else ((), "")
     with open(f"{folder}/etc/main.cf", "w") as file:
         file.write(f"""compatibility_level = 3.6
 queue_directory = {folder}/spool
@@ -285,7 +294,7 @@ smtpd_tls_chain_files = {folder}/etc/cert/privkey.pem, {folder}/etc/cert/fullcha
 smtpd_tls_security_level = may
 in_flow_delay = 0
 {f"smtpd_milters = inet:127.0.0.1:{services.PORTS[what]}" if what == "hook-milter" else ""}
-""")
+{milters}""")
     with open("/etc/postfix/master.cf") as file:
         lines = [line for line in file if line.split()[:2] != ["smtp", "inet"]]
     with open(f"{folder}/etc/master.cf", "w") as file:
@@ -302,17 +311,29 @@ in_flow_delay = 0
     with open(f"{folder}/spool/pid/master.pid") as file:
         pid = int(file.read())
     version = subprocess.run(["postconf", "-h", "mail_version"], capture_output=True, text=True)
-    return Server(
+
+    def stop():
+        subprocess.run(["postfix", "-c", f"{folder}/etc", "stop"], **quiet)
+        for process in beside:
+            processes.end(process)
+
+    server = Server(
         "postfix",
         pid,
         port,
-        stop=lambda: subprocess.run(["postfix", "-c", f"{folder}/etc", "stop"], **quiet),
+        stop=stop,
         delivered=count_lines(f"{folder}/mail.log", b"status=sent"),
         maildir=f"{folder}/mail/bench.test/user",
         syncs="yes",
         config=f"Postfix {version.stdout.strip()}, process limit 210, "
-        + {"maildir": "virtual(8) to Maildir", "relay": "smtp(8), MX"}.get(what, "discard(8)"),
+        + {
+            "maildir": "virtual(8) to Maildir",
+            "relay": "smtp(8), MX",
+            verification.CASE: "discard(8), OpenDKIM, OpenDMARC",
+        }.get(what, "discard(8)"),
     )
+    server.beside = beside
+    return server
 
 
 ALL = {"relevo": relevo, "chasquid": chasquid, "postfix": postfix}
