@@ -29,6 +29,13 @@ from relevo.hooks.contract.json_form import (
     alias_resolve_verdict,
     read_verdict,
 )
+from relevo.hooks.http.responses import parse_head as parse_answer_head
+from relevo.hooks.milter.agreement import read_agreement
+from relevo.hooks.milter.conversation import final_verdict
+from relevo.hooks.milter.modifications import Modifications
+from relevo.hooks.milter.packets import ALL_ACTIONS, split_reply
+from relevo.hooks.policy.actions import read_answer
+from relevo.hooks.services import ServiceFailed
 from relevo.journal.escape import escape
 from relevo.mail import InvalidAddress, parse_address
 from relevo.mail.header_block import (
@@ -102,6 +109,15 @@ def text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
             parse(each)
 
     return run
+
+
+def milter_answers(octets: bytes) -> None:
+    """What a filter says at the end of a message."""
+    actions = Modifications(ALL_ACTIONS, b"To: a@b.test\r\n", 100, keeps_space=False)
+    reply, data = split_reply(octets)
+    if not actions.take(reply, data):
+        final_verdict(reply, data)
+    actions.changes()
 
 
 def fed(reader: Callable[[], DataReader | ChunkReader | ReplyReader]) -> Callable[[bytes], object]:
@@ -350,6 +366,32 @@ PARSERS = {
         hook_output,
         (b"X: y\nZ: a\n b\n", b"line\nno such thing\n", b"a, b@c.test\n"),
         (InvalidVerdict,),
+    ),
+    "milter agreement": Parser(
+        read_agreement,
+        (bytes([0, 0, 0, 6, 0, 0, 1, 0x7F, 0, 0, 0, 0, 0, 0, 0, 0]) + b"j {i}\0",),
+        (ServiceFailed,),
+    ),
+    "milter answers": Parser(
+        milter_answers,
+        (
+            b"hX-A\0b\0",
+            b"i\0\0\0\0X-A\0b\n c\0",
+            b"m\0\0\0\1To\0\0",
+            b"+<a@b.test>\0",
+            b"y550 5.7.1 no\0",
+        ),
+        (ServiceFailed, InvalidVerdict),
+    ),
+    "policy answer": Parser(
+        lambda octets: read_answer(Stage.RCPT, octets),
+        (b"action=defer_if_permit 4.2.0 later\n\n", b"action=prepend X-A: b\n\n"),
+        (InvalidVerdict,),
+    ),
+    "head of a hook's HTTP answer": Parser(
+        parse_answer_head,
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\n",),
+        (ServiceFailed,),
     ),
     "segment": Parser(segment, (b"relevo", bytes(600)), (RecordDamaged,)),
     "metadata": Parser(

@@ -134,7 +134,7 @@ class Conversation:
                 return Accept(self._modifications.changes()) if is_end else Accept()
             case _:
                 self.is_complete = is_end
-                return _final(reply, data)
+                return final_verdict(reply, data)
 
     def _sent(self, command: Command, octets: bytes) -> bytes:
         if self._agreement.has(_UNWANTED[command]):
@@ -151,7 +151,7 @@ class Conversation:
         return value.replace(b"\0", b"")
 
 
-def _final(reply: Reply, data: bytes) -> Verdict:
+def final_verdict(reply: Reply, data: bytes) -> Verdict:
     """A verdict that is not accept. Raises ServiceFailed, InvalidVerdict."""
     match reply:
         case Reply.REJECT:
