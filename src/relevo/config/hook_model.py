@@ -170,9 +170,12 @@ class DeclaredHook:
         "tempfail",
         choices=("tempfail", "accept", "reject"),
     )
-    max_concurrent: int = key("Calls at once, over all workers.", 16, least=1, most=1024)
+    max_concurrent: int = key(
+        "Calls at once, over all workers, at least one each.", 16, least=1, most=1024
+    )
     processes: int = key(
-        "Processes of the forms `worker` and `python`; each has its share of `max_concurrent`.",
+        "Processes of the forms `worker` and `python`, at least one for each worker of the server; "
+        "each has its share of `max_concurrent`.",
         2,
         least=1,
         most=64,
