@@ -184,7 +184,7 @@ class Scheduler:
                     self.lanes.paced_octets -= queued.octets
                 result = await self._server.attempt(lane.agent, queued)
                 pace = lane.pace()
-                if self._may_go_ahead(lane, pace):
+                if lane.route and self._may_go_ahead(lane, pace):
                     self._conclude_beside(lane, result)
                 else:
                     await self._server.conclude(result)
@@ -201,10 +201,9 @@ class Scheduler:
                 self._give_turns(lane)
 
     def _may_go_ahead(self, lane: Lane, pace: Pace) -> bool:
-        """May the next attempt begin before the store has the outcome of this one?"""
+        """May the next hop's next attempt begin before the store has this one's outcome?"""
         return (
-            bool(lane.route)
-            and bool(lane.waiting)
+            bool(lane.waiting)
             and lane.uncommitted < UNCOMMITTED * pace.width
             and self.lanes.paced_uncommitted < self.lanes.limits.paced_at_once
             and not self._server.is_failing
@@ -227,8 +226,11 @@ class Scheduler:
         """Many units at once are cheaper to lease than each alone."""
         lanes = self.lanes
         wants = lane.has_more and (room := lane.room(pace)) > 0 and 2 * room >= pace.room
-        is_emptier = 4 * lanes.paced_held < 3 * lanes.limits.paced_held and not lanes.is_full
-        if wants or (self._is_full and is_emptier):
+        if wants or (
+            self._is_full
+            and 4 * lanes.paced_held < 3 * lanes.limits.paced_held
+            and not lanes.is_full
+        ):
             self.wake()
 
     def _give_turns(self, lane: Lane) -> None:
