@@ -12,7 +12,7 @@ _SPECIALS = re.compile(r"([\\()])")
 
 def comment(text: str) -> str:
     """`(text)` on one line: controls become `?`, what would end or open a comment is escaped."""
-    shown = "".join(c if c.isprintable() else "?" for c in text[:MAX_COMMENT])
+    shown = _on_one_line(text)
     return "(" + _SPECIALS.sub(r"\\\1", shown) + ")"
 
 
@@ -25,5 +25,12 @@ def value(text: str) -> str:
 
 def quoted(text: str) -> str:
     """`text` as a quoted string on one line."""
-    shown = "".join(c if c.isprintable() else "?" for c in text[:MAX_COMMENT])
+    shown = _on_one_line(text)
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _on_one_line(text: str) -> str:
+    shown = text[:MAX_COMMENT]
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else "?" for c in shown)

@@ -176,9 +176,11 @@ def claims_of(raw: bytes) -> tuple[str, str, str]:
 
 def signature_start(value: bytes) -> str:
     """The first characters of a b= value, for header.b (RFC 6008)."""
-    return _shown(value.translate(None, b" \t\r\n"))[:_START]
+    return _shown(value.translate(None, b" \t\r\n")[:_START])
 
 
 def _shown(value: bytes) -> str:
     text = value[:MAX_SELECTOR].decode("ascii", "replace")
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)

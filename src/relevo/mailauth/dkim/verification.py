@@ -177,6 +177,8 @@ async def look_up_keys(
     """The keys at some names of DNS, asked for all at once."""
     wanted = list(names)
     deadline = asyncio.get_running_loop().time() + timeout_s
+    if len(wanted) == 1:  # the ordinary case, without a task
+        return {wanted[0]: await _look_up_before(deadline, wanted[0], resolver)}
     found = await asyncio.gather(*(_look_up_before(deadline, name, resolver) for name in wanted))
     return dict(zip(wanted, found, strict=True))
 

@@ -324,4 +324,6 @@ def _plain_ip(client_ip: IPv4Address | IPv6Address | str) -> IPv4Address | IPv6A
 
 
 def _printable(text: str, most: int) -> str:
+    if text.isascii() and text.isprintable():
+        return text[:most]
     return "".join(c if " " <= c <= "~" else "?" for c in text[:most])
