@@ -22,7 +22,7 @@ BELIEVED_S = 0.03  # the server believes for 20 ms that there is no hook
 ROUNDS = 100  # on one connection: the server ends one that never sends a message
 MEASURED_S = 1.0  # a p99 needs samples
 MEMORY_SLACK = 64 * 1024 * 1024
-GONE_WITHIN_S = 1.0
+GONE_WITHIN_S = 5.0  # thousands of processes take their time to end on a busy machine
 
 
 class HookSite:
