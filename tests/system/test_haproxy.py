@@ -17,7 +17,7 @@ from harness.waiting import wait_for
 
 pytestmark = pytest.mark.needs_debian("haproxy")
 
-MESSAGE = b"From: a@b.test\r\nSubject: by proxy\r\n\r\nx\r\n"
+MESSAGE = b"From: user@d1.test\r\nSubject: by proxy\r\n\r\nx\r\n"
 
 
 def everything(connection: socket.socket) -> bytes:
