@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NOISE_MS = 10.0
-"""A p99 below this tells nothing: the machine's own turns take as long."""
+NOISE_MS = 20.0
+"""A p99 below this tells nothing: two processors that start hundreds of programs a second have
+turns as long."""
 
 MOST_MS = 50.0
 """What no disturbance may bring the p99 above, however slow the machine usually is."""
