@@ -102,6 +102,7 @@ class Scheduler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wakeup = asyncio.Event()
         self._is_full = False  # units of next hops without a lane wait for room
+        self._goes_on = False  # the next look continues the last one
         self._later: asyncio.TimerHandle | None = None
         self.is_stopping = False
         self.has_ended = asyncio.Event()  # `run` is over, or has not begun
@@ -254,7 +255,8 @@ class Scheduler:
         self.has_ended.clear()
         try:
             while not self.is_stopping:
-                self._wakeup.clear()
+                if not self._goes_on:  # else who woke us may be behind us: look once more then
+                    self._wakeup.clear()
                 pause = await self._look()
                 await asyncio.sleep(MIN_PAUSE_S)
                 try:
@@ -278,8 +280,10 @@ class Scheduler:
         """Lease what fits; seconds until the next look."""
         late_before = self._clock() - self._late_after()
         room = self.lanes.room(LEASE_BATCH, self._sharing.worker_for, late_before)
-        for lane in self.lanes:
-            lane.has_more = False  # or it is found again, or added meanwhile
+        if not self._goes_on:
+            for lane in self.lanes:
+                lane.has_more = False  # or it is found again, or added meanwhile
+        self._goes_on = False
         self._is_full = bool(room.closed)
         leased = await self._store.lease_in(room, now=self._clock())
         for unit in leased.units:
@@ -288,6 +292,7 @@ class Scheduler:
             self._sharing.wake(worker)
         for route in leased.full:
             self._wants_room(route)
+        self._goes_on = leased.is_more
         if leased.is_more:
             return 0.0
         due = await self._store.next_due()

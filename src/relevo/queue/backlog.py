@@ -51,15 +51,28 @@ _ROWS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Circle:
+    """A way around the backlog, which may take several rounds: where it is, and where it ends.
+
+    Were its end not remembered, a backlog of more routes than a round has steps, none of which has
+    room, would be gone around without end.
+    """
+
+    at: tuple[str, str, int] = ("", "", 0)
+    began: str = ""  # behind this route
+    has_wrapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """What a round gave. `place`: where the next one goes on in the backlog.
+    """What a round gave. `circle`: where the next one goes on in the backlog.
 
     `is_more`: it ended at one of its bounds, look again. `full`: routes that have more units than
     room. `others`: workers whose backlogs grew.
     """
 
     rows: Sequence[LeasedRow]
-    place: str
+    circle: Circle
     is_more: bool
     full: frozenset[str]
     others: frozenset[int]
@@ -106,15 +119,15 @@ class _Taking:
 
 
 def take_round(
-    connection: apsw.Connection, worker: int, now: float, room: Room, place: str
+    connection: apsw.Connection, worker: int, now: float, room: Room, circle: Circle
 ) -> Round:
     """Own what there is room for; inside the caller's transaction."""
     taking = _Taking(room, now)
     is_more, others = _take_due(connection, worker, now, room, taking)
-    new_place, is_cut = _take_waiting(connection, worker, taking, place)
+    circle, is_cut = _take_waiting(connection, worker, taking, circle)
     _set_owner(connection, worker, taking.keys)
     rows = sorted(_rows(connection, taking.keys), key=lambda row: row.due)
-    return Round(rows, new_place, is_more or is_cut, frozenset(taking.full), others)
+    return Round(rows, circle, is_more or is_cut, frozenset(taking.full), others)
 
 
 def _take_due(
@@ -133,19 +146,18 @@ def _take_due(
 
 
 def _take_waiting(
-    connection: apsw.Connection, worker: int, taking: _Taking, place: str
-) -> tuple[str, bool]:
-    """From the backlog, route by route, behind `place` first; where it ended, and if too early."""
+    connection: apsw.Connection, worker: int, taking: _Taking, circle: Circle
+) -> tuple[Circle, bool]:
+    """From the backlog, route by route, on the way around; where it ended, and if too early."""
     backlog = backlog_of(worker)
-    at: tuple[str, str, int] = (place, _LAST, 0)
-    has_wrapped = False
+    at, began, has_wrapped = circle.at, circle.began, circle.has_wrapped
     for _ in range(MOST_STEPS):
         if taking.most <= 0:
-            return at[0], True
+            return _from(at[0]), True
         found = list(connection.execute(_WAITING, (backlog, *at, _AT_ONCE)))
         for route, message, number in found:
-            if has_wrapped and route > place:
-                return place, False
+            if has_wrapped and route > began:
+                return _from(began), False
             at = (route, message, number)
             if not taking.take(route, (message, number)):
                 kind = route.partition(":")[0]
@@ -154,10 +166,15 @@ def _take_waiting(
         else:
             if len(found) == _AT_ONCE:
                 continue
-            if has_wrapped or not place:
-                return "", False
+            if has_wrapped or not began:
+                return Circle(), False
             has_wrapped, at = True, ("", "", 0)
-    return at[0], True
+    return Circle(at, began, has_wrapped), True
+
+
+def _from(route: str) -> Circle:
+    """A new way around, behind a route."""
+    return Circle((route, _LAST, 0), route)
 
 
 _LAST = "\x7f"  # behind every message id, as `;` is behind the colon of every route of a kind

@@ -20,7 +20,7 @@ import apsw
 
 from relevo.journal.events import Event
 from relevo.queue import leases
-from relevo.queue.backlog import Round, backlog_of, may_take, take_round
+from relevo.queue.backlog import Circle, Round, backlog_of, may_take, take_round
 from relevo.queue.checkpoints import HistoryBounds, Keeper
 from relevo.queue.commit import Adding, Calling, Finishing, NewRows, Request, release_units
 from relevo.queue.database import QueuePaths
@@ -104,7 +104,7 @@ class SqliteStore:
         self._numbers = Numbers(owner)
         self._events = Buffer()
         self._counted_at = float("-inf")
-        self._backlog_place = ""
+        self._circle = Circle()
         self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="relevo-spool-pool")
         self.health = Health(paths.directory, disk, min_free_space=options.min_free_space)
         self._writer = Writer(
@@ -185,8 +185,8 @@ class SqliteStore:
         if not await self._look(lambda db: may_take(db, self._owner, now)):
             return Leased(())
         future: asyncio.Future[object] = self._loop.create_future()
-        place = self._backlog_place
-        call = Calling(future, lambda db: take_round(db, self._owner, now, room, place))
+        circle = self._circle
+        call = Calling(future, lambda db: take_round(db, self._owner, now, room, circle))
         self._writer.put(call)
         try:
             taken = await future
@@ -194,7 +194,7 @@ class SqliteStore:
             self._release_when_done(call)
             raise
         assert isinstance(taken, Round)
-        self._backlog_place = taken.place
+        self._circle = taken.circle
         units = leases.units_of(taken.rows, self._paths.spool)
         return Leased(units, taken.is_more, taken.full, taken.others)
 

@@ -194,6 +194,36 @@ def test_a_round_is_bounded_and_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     run(check())
 
 
+def test_rounds_end_when_none_of_very_many_routes_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "MOST_STEPS", 5)
+    names = [f"mx:{number:02}.test" for number in range(23)]
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as store:
+            await fill(store, dict.fromkeys(names, 2))
+            assert routes((await store.lease_in(room(3, other=1), now=NOW)).units).total() == 3
+            seen = set[str]()
+            rounds, is_more = 0, True
+            while is_more and rounds < 8:
+                leased = await store.lease_in(room(other=0), now=NOW)
+                seen |= leased.full
+                rounds, is_more = rounds + 1, leased.is_more
+            assert not is_more
+            assert seen >= set(names)
+
+            found = Counter[str]()
+            is_more = True
+            while is_more:  # and what has room is found, wherever the last way around ended
+                leased = await store.lease_in(room(of={names[7]: 9}, other=0), now=NOW)
+                found += routes(leased.units)
+                is_more = leased.is_more
+            assert found.keys() == {names[7]}
+
+    run(scenario())
+
+
 def test_a_kind_without_any_room_is_passed_by_in_one_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
