@@ -182,8 +182,10 @@ class Dispatcher:
             results = (plan.result,) * len(attempt.pending)
         now = self._clock()
         # Its age when the try was due: what made the try late, a server that was down or a clock
-        # that was set forward, is to cost nobody the last one.
-        is_too_old = min(now, unit.due) - unit.created >= policy.give_up_after_s
+        # that was set forward, is to cost nobody the last one. Nor is the first try the last one,
+        # which comes late when mail was held, and may see such a clock while it runs.
+        age = min(now, unit.due) - unit.created
+        is_too_old = unit.attempts > 0 and age >= policy.give_up_after_s
         is_late = now - unit.created >= policy.delay_notice_s
         settlement = self._settled(
             agent, attempt, results, (began, now), is_too_old=is_too_old, is_late=is_late

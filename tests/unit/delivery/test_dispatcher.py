@@ -305,10 +305,24 @@ def test_a_try_that_comes_late_is_not_the_last_one(run: Runner, late: float) -> 
     run(scenario())
 
 
+def test_the_first_try_is_never_the_last_one(run: Runner) -> None:
+    """It was held for long before, or the clock was set forward while it ran."""
+
+    async def scenario() -> None:
+        async with world(local=Script(lambda _: BUSY)) as w:
+            w.take(make_unit(created=NOW - 3 * GIVE_UP_S))
+            await w.results(1)
+            (result,) = w.store.results
+            assert result.due is not None
+            assert result.recipients[0].state is RecipientState.PENDING
+
+    run(scenario())
+
+
 def test_too_old_message_is_given_up_with_a_dsn(run: Runner) -> None:
     async def scenario() -> None:
         async with world(local=Script(lambda _: BUSY)) as w:
-            w.take(make_unit(created=NOW - GIVE_UP_S))
+            w.take(replace(make_unit(created=NOW - GIVE_UP_S), attempts=1))
             await w.results(1)
             result = w.store.results[0]
             assert result.due is None
