@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +13,7 @@ from relevo.delivery.lane import Queued
 from relevo.delivery.lanes import DispatchLimits
 from relevo.delivery.pace import Pace
 from relevo.delivery.scheduler import UNCOMMITTED, Scheduler, Sharing
-from relevo.queue.store import MemoryContent, Unit, UnitResult
+from relevo.queue.store import Leased, MemoryContent, Room, Unit, UnitResult
 from unit.delivery.fake_store import FakeStore
 from unit.delivery.loops import Runner
 from unit.delivery.samples import NOW, make_unit
@@ -276,5 +276,42 @@ def test_while_the_store_fails_no_attempt_goes_ahead_of_it(run: Runner) -> None:
             w.scheduler.wake()
             await attempted(w, 2)
             assert len(w.hops.served) == 2  # each waits for its outcome
+
+    run(scenario())
+
+
+class LongWay(FakeStore):
+    """A store whose looks take three rounds each; `on_round` is called in each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_round: dict[int, Callable[[], None]] = {}
+        self.has_looked_again = asyncio.Event()
+
+    async def lease_in(self, room: Room, *, now: float) -> Leased:
+        self.leases += 1
+        self.on_round.get(self.leases, lambda: None)()
+        if self.leases > 3:
+            self.has_looked_again.set()
+        full = frozenset({SLOW}) if self.leases % 3 == 1 else frozenset[str]()
+        return Leased((), self.leases % 3 != 0, full)
+
+
+def test_what_comes_while_a_look_takes_several_rounds_is_looked_for_again(run: Runner) -> None:
+    async def scenario() -> None:
+        store = LongWay()
+        serving = Serving(store)
+        scheduler = Scheduler(store, {"mx": Hops()}, serving, clock=lambda: NOW)
+        store.on_round[2] = scheduler.wake  # its route may have been passed in the first
+        has_more: list[bool] = []
+        store.on_round[3] = lambda: has_more.append(scheduler.lanes.of(SLOW).has_more)
+        task = asyncio.create_task(scheduler.run())
+        try:
+            async with asyncio.timeout(5):
+                await store.has_looked_again.wait()
+        finally:
+            scheduler.stop()
+            await task
+        assert has_more == [True], "found in the first round, forgotten in the second"
 
     run(scenario())
