@@ -39,6 +39,8 @@ SWEEP_S = 30.0
 LEASE_BATCH = 256
 MIN_PAUSE_S = 0.01  # between two leases, so that many wake-ups make one
 BUSY_PAUSE_S = 0.05  # until a look for what was added while nothing had room
+ROUND_PAUSE_S = 0.2  # for each further round of a look, so that openings do not make it a loop
+LONGEST_ROUND_PAUSE_S = 2.0
 STORE_PAUSE_S = 1.0  # after the store failed
 UNCOMMITTED = 3  # outcomes under way to the store, for each delivery at once of a next hop
 
@@ -102,7 +104,8 @@ class Scheduler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wakeup = asyncio.Event()
         self._is_full = False  # units of next hops without a lane wait for room
-        self._goes_on = False  # the next look continues the last one
+        self._goes_on = False  # the next round continues the last one
+        self._rounds = 0  # of this look
         self._later: asyncio.TimerHandle | None = None
         self.is_stopping = False
         self.has_ended = asyncio.Event()  # `run` is over, or has not begun
@@ -283,6 +286,8 @@ class Scheduler:
         if not self._goes_on:
             for lane in self.lanes:
                 lane.has_more = False  # or it is found again, or added meanwhile
+            self._rounds = 0
+        self._rounds += 1
         self._goes_on = False
         self._is_full = bool(room.closed)
         leased = await self._store.lease_in(room, now=self._clock())
@@ -297,7 +302,8 @@ class Scheduler:
             return 0.0
         due = await self._store.next_due()
         pause = SWEEP_S if due is None else min(SWEEP_S, max(0.0, due - self._clock()))
-        return min(pause, self._until_opening())
+        rest = min(LONGEST_ROUND_PAUSE_S, (self._rounds - 1) * ROUND_PAUSE_S)
+        return min(pause, max(self._until_opening(), rest))
 
     def _until_opening(self) -> float:
         """Seconds until a lane that waits for more may have room; at most until the sweep."""

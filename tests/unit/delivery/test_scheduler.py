@@ -12,7 +12,7 @@ from relevo.delivery.attempt import DELIVERED, Agent, Attempt, Result
 from relevo.delivery.lane import Queued
 from relevo.delivery.lanes import DispatchLimits
 from relevo.delivery.pace import Pace
-from relevo.delivery.scheduler import UNCOMMITTED, Scheduler, Sharing
+from relevo.delivery.scheduler import ROUND_PAUSE_S, UNCOMMITTED, Scheduler, Sharing
 from relevo.queue.store import Leased, MemoryContent, Room, Unit, UnitResult
 from unit.delivery.fake_store import FakeStore
 from unit.delivery.loops import Runner
@@ -313,5 +313,25 @@ def test_what_comes_while_a_look_takes_several_rounds_is_looked_for_again(run: R
             scheduler.stop()
             await task
         assert has_more == [True], "found in the first round, forgotten in the second"
+
+    run(scenario())
+
+
+def test_a_long_look_is_not_repeated_at_once_because_next_hops_open(run: Runner) -> None:
+    async def scenario() -> None:
+        store = LongWay()
+        loop = asyncio.get_running_loop()
+        hops = Hops(closed_until={SLOW: loop.time() + 0.05})
+        scheduler = Scheduler(store, {"mx": hops}, Serving(store), clock=lambda: NOW)
+        ended: list[float] = []
+        store.on_round[3] = lambda: ended.append(loop.time())
+        task = asyncio.create_task(scheduler.run())
+        try:
+            async with asyncio.timeout(5):
+                await store.has_looked_again.wait()
+        finally:
+            scheduler.stop()
+            await task
+        assert loop.time() - ended[0] >= 2 * ROUND_PAUSE_S
 
     run(scenario())
