@@ -8,6 +8,7 @@ ignoring it loses no mail.
 from __future__ import annotations
 
 import getopt
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _LETTERS = "A:B:C:D:F:L:N:O:R:V:X:b:d:e:f:h:imno:p:r:tvUG"
 _RETURNS = frozenset({"FULL", "HDRS"})
 _NOTIFY = frozenset({"NEVER", "SUCCESS", "FAILURE", "DELAY"})
+# xtext (RFC 3461 §4)
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2}){1,100}")
 _BODIES = {"7BIT": "7BIT", "8BITMIME": "8BITMIME"}
 
 
@@ -62,6 +65,9 @@ def parse(arguments: Sequence[str]) -> Options:
     body = values.get("-B", "").upper()
     if body and body not in _BODIES:
         raise WrongUsage(f"-B {body}: 7BIT or 8BITMIME")
+    envid = values.get("-V", "")
+    if envid and not _XTEXT.fullmatch(envid):
+        raise WrongUsage("-V: not an envelope identifier of up to 100 characters (RFC 3461 §4.4)")
     return Options(
         recipients=_recipients(words),
         sender=None if sender is None else _sender(sender),
@@ -71,7 +77,7 @@ def parse(arguments: Sequence[str]) -> Options:
         body=_BODIES.get(body, ""),
         notify=_notify(values.get("-N", "")),
         ret=ret,
-        envid=values.get("-V", ""),
+        envid=envid,
         does_nothing=mode == "i",
         lists_queue=mode == "p",
     )
@@ -94,6 +100,8 @@ def _sender(text: str) -> str:
     text = text.strip().removeprefix("<").removesuffix(">")
     if not text:
         return ""
+    if not text.isprintable():
+        raise WrongUsage("-f: there is a control character in the address")
     try:
         parse_address(text)
     except InvalidAddress as error:

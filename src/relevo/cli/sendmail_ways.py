@@ -20,7 +20,7 @@ from relevo.config.listen_address import parse_listen_address
 from relevo.delivery import ExpandedTarget, plan_units, route_table
 from relevo.directory import DirectoryWatcher, Existence, ExpansionFailed, MailTarget
 from relevo.journal import Accepted
-from relevo.mail import Address, parse_address, split_head
+from relevo.mail import Address, InvalidAddress, parse_address, split_head
 from relevo.mail.authors import UnclearAuthors, authors
 from relevo.mailauth.dkim.key_files import KeyFiles
 from relevo.mailauth.dkim.signing import sign_message
@@ -198,4 +198,7 @@ def _listener(config: Config) -> tuple[str, int]:
 
 def parsed_recipients(texts: list[str], domain: str) -> tuple[Address, ...]:
     """In normal form, each once; what has no domain gets this one. Raises InvalidAddress."""
+    for text in texts:
+        if not text.isprintable():
+            raise InvalidAddress(f"{text!r} has a control character")
     return tuple(dict.fromkeys(parse_address(text, domain) for text in texts))

@@ -13,6 +13,8 @@ from relevo.mail.header_block import field_values
 
 _MOST = 16 * 1024  # octets of a From field that is read
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|[(),<>:;"\\]|[^(),<>:;"\\]++', re.DOTALL)
+# all of it quoted, or nothing that another reader may take for the end of an address
+_LOCAL = re.compile(r'"(?:[^"\\]|\\.)*+"|[^"@\s\x00-\x1f\x7f]++')
 
 
 class UnclearAuthors(ValueError):
@@ -89,6 +91,6 @@ def _address(text: str) -> Address:
         raise UnclearAuthors("the From field has what is no address") from error
     if not address.local or not address.domain or set(address.local) & set("\r\n"):
         raise UnclearAuthors("the From field has what is no address")
-    if set(address.local) & set(" \t") and not text.strip().startswith('"'):
+    if not _LOCAL.fullmatch(text.strip().rpartition("@")[0]):
         raise UnclearAuthors("the From field has what is no address")
     return address

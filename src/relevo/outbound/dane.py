@@ -31,7 +31,10 @@ USAGE_TA = 2
 USAGE_EE = 3
 _DIGEST_SIZES = {1: 32, 2: 64}  # matching type → octets of SHA-256 and SHA-512
 MAX_CHAIN = 10  # certificates that are looked at
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature)
+_UNREADABLE = (
+    ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature,
+    x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
 
 
 def is_usable(record: TlsaRecord) -> bool:

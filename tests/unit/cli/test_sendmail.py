@@ -19,6 +19,7 @@ from relevo.cli.sendmail_message import (
     read_message,
 )
 from relevo.cli.sendmail_options import Options, WrongUsage, parse
+from relevo.mail import InvalidAddress
 from relevo.queue import open_reader
 from relevo.queue.store import Summary
 from unit.cli.invoking import Run
@@ -187,3 +188,13 @@ def test_it_is_called_by_its_names(
         main()
     assert ended.value.code == os.EX_CONFIG
     assert capsys.readouterr().err.startswith("sendmail: ")
+
+
+@pytest.mark.parametrize(
+    "words", [["-f", "a\r\nBcc: b@x.test, c@x.test"], ["-V", "1\r\nDATA"], ["-V", "a b"]]
+)
+def test_a_value_cannot_begin_a_new_line(words: list[str]) -> None:
+    with pytest.raises(WrongUsage):
+        parse(words)
+    with pytest.raises(InvalidAddress):
+        sendmail_ways.parsed_recipients(["a\r\nRCPT@x.test"], "x.test")

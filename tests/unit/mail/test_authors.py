@@ -67,3 +67,15 @@ def test_a_message_without_author_has_none() -> None:
 def test_octets_that_are_no_text_are_unclear() -> None:
     with pytest.raises(UnclearAuthors):
         authors(b"From: \xff <ada@example.org>\r\n")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ada+@bank.test@b.test", 'ada+"x@bank.test"@b.test', '"x@bank.test" ada@b.test',
+        "ada+\x00@b.test", "ada+\u2028x@b.test",
+    ],
+)  # fmt: skip
+def test_a_local_part_that_may_end_elsewhere_is_unclear(value: str) -> None:
+    with pytest.raises(UnclearAuthors):
+        authors(f"From: {value}\r\n".encode())

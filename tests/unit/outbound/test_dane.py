@@ -128,3 +128,10 @@ def test_no_octets_raise_or_prove_anything(chain: list[bytes], named: list[TlsaR
     for each in named:
         is_usable(each)
     assert check_chain(chain, named, NAMES) != ""
+
+
+def test_a_certificate_that_has_an_extension_twice_proves_nothing() -> None:
+    # basic constraints under the number of alternative names
+    der = BELOW_ROOT.der.replace(b"\x55\x1d\x13", b"\x55\x1d\x11")
+    assert der != BELOW_ROOT.der
+    assert "cannot be read" in check_chain([der], [TlsaRecord(2, 0, 0, der)], NAMES)

@@ -28,6 +28,8 @@ def author_domain(head: bytes) -> str:
         if shorter == text:
             break
         text = shorter
+    if "(" in text or ")" in text:
+        return ""
     addresses = _BRACKETED.findall(text) or text.split(",")
     domains = set()
     for address in addresses:

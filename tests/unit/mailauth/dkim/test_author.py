@@ -20,6 +20,7 @@ from relevo.mailauth.dkim.author import author_domain
         ("From: a@BÜCHER.test\r\n".encode(), "bücher.test"),
         (b"From: a@d.test, b@other.test\r\n", ""),
         (b"From: a@d.test\r\nFrom: b@d.test\r\n", ""),
+        (b"From: (<x@y.test> ((((((x)))))))) a@d.test\r\n", ""),
         (b"From: a\r\n", "a"),
         (b"From: nobody here\r\n", ""),
         (b"From: <a@d test>\r\n", ""),

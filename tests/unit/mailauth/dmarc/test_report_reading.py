@@ -125,3 +125,17 @@ def test_texts_are_bounded() -> None:
     report = read_report(XML.replace(b"Big Mail", b"\xc3\xa9\n" * 10_000))
     assert len(report.organization) == report_reading.MAX_TEXT
     assert report.organization.isprintable()
+
+
+@pytest.mark.parametrize("encoding", [b"shift_jis", b"utf-7", b"zlib_codec", b"undefined"])
+def test_an_encoding_that_xml_cannot_have_is_no_report(encoding: bytes) -> None:
+    with pytest.raises(BadReport):
+        read_report(XML.replace(b"UTF-8", encoding))
+
+
+def test_a_zip_archive_that_is_not_deflated_is_refused() -> None:
+    octets = io.BytesIO()
+    with zipfile.ZipFile(octets, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.xml", XML)
+    with pytest.raises(BadReport):
+        read_report(octets.getvalue())
