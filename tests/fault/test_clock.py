@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.needs_debian("gcc"), pytest.mark.timeout(120)]
 
 HOUR, YEARS = 3600.0, 10 * 365 * 86400.0
 LONGEST_WAIT_S = 22 * 60.0  # of the schedule
-SENT = 5
+SENT = 3  # at once: a server that fails more often rests, and what comes then waits untried
 
 
 @pytest.fixture
@@ -81,13 +81,13 @@ def test_a_clock_set_while_the_server_runs_changes_no_age_and_no_retry(scene: Sc
     set_clock(scene, YEARS, told="forward by 3650 days")
     require_sane(scene, YEARS, SENT)
     send(scene)
-    wait_for_retries(scene, 2 * SENT)
+    wait_for_retries(scene, 2 * SENT, attempts=0)
     require_sane(scene, YEARS, 2 * SENT)
     set_clock(scene, 0.0, told="back by 3650 days")
     require_sane(scene, 0.0, 2 * SENT)
     set_clock(scene, -HOUR, told="back by 1:00:00")
     send(scene)
-    wait_for_retries(scene, 3 * SENT)
+    wait_for_retries(scene, 3 * SENT, attempts=0)
     require_sane(scene, -HOUR, 3 * SENT)
     assert not list(scene.site.mail.glob("*/client/new/*"))
     with open_reader(scene.site.data) as reader:

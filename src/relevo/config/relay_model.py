@@ -31,8 +31,8 @@ class Relay:
 
     networks: tuple[str, ...] = key(
         "Addresses and networks of clients that may send to any domain without logging in: "
-        "machines of yours that cannot log in. Everybody else may not. SPF is not asked about "
-        "them.",
+        "machines of yours that cannot log in. Everybody else may not, nor may a trusted proxy "
+        "that has named no client. SPF is not asked about them.",
         (),
     )
     verify_timeout: timedelta = key(

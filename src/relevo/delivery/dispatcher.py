@@ -186,7 +186,7 @@ class Dispatcher:
         # which comes late when mail was held, and may see such a clock while it runs.
         age = min(now, unit.due) - unit.created
         is_too_old = unit.attempts > 0 and age >= policy.give_up_after_s
-        is_late = now - unit.created >= policy.delay_notice_s
+        is_late = age >= policy.delay_notice_s
         settlement = self._settled(
             agent, attempt, results, (began, now), is_too_old=is_too_old, is_late=is_late
         )

@@ -199,6 +199,10 @@ class SmtpConnection(asyncio.Protocol):
         return self._peer.ip
 
     @property
+    def named_ip(self) -> str:
+        return "" if self._peer.is_proxy else self._peer.ip
+
+    @property
     def channel_binding(self) -> bytes | None:
         """For SCRAM-…-PLUS."""
         return self._tls.channel_binding() if self._tls is not None else None

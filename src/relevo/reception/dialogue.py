@@ -184,7 +184,7 @@ class Dialogue:
         assert self._transaction is not None
         services = self._services
         found = classify(
-            event.path, services, identity=self._login.identity, client_ip=self._line.client_ip,
+            event.path, services, identity=self._login.identity, client_ip=self._line.named_ip,
             reverse_path=self._transaction.reverse_path,
         )  # fmt: skip
         if isinstance(found, Refused):

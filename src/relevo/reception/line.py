@@ -28,6 +28,10 @@ class Line(Protocol):
         """Of the client, whatever proxy it came by."""
 
     @property
+    def named_ip(self) -> str:
+        """The client's address, or "" where a proxy has named no client."""
+
+    @property
     def channel_binding(self) -> bytes | None:
         """For SCRAM-…-PLUS."""
 

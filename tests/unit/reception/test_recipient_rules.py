@@ -83,6 +83,20 @@ def test_networks_that_are_named_may_relay(
     running(run())
 
 
+def test_a_proxy_that_names_no_client_may_not_relay_for_it(place: Place, running: Running) -> None:
+    async def run() -> None:
+        place.set("relay", networks=("192.0.2.0/24",))
+        place.set("xclient", trusted=("192.0.2.7",))
+        client = greeted(place)
+        assert asked(client, "<x@r.test>").startswith("503")
+        client.say("RSET\r\n")
+        client.say("XCLIENT ADDR=192.0.2.9\r\n")
+        client.say("EHLO cli\r\n")
+        assert asked(client, "<x@r.test>").startswith("250")
+
+    running(run())
+
+
 def test_a_bounce_of_forwarded_mail_goes_back_to_its_sender(place: Place, running: Running) -> None:
     async def run() -> None:
         services = place.services()
