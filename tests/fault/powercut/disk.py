@@ -176,6 +176,7 @@ class Disk:
         self._roots: dict[str, Directory] = {}
         self._things: dict[int, File | Directory] = {}  # by inode number, as it is used now
         self._paths: dict[int, str] = {}
+        self._nameless: set[int] = set()  # directories whose maker has not told of them yet
         self._syncs: dict[tuple[int, int], int] = {}  # (inode, thread) → where it began
 
     def play(self, record: Record) -> None:
@@ -218,7 +219,11 @@ class Disk:
                 known = self._things.get(record.inode)
                 if known is not None and folder.now(name) is known:
                     return  # two processes made it at once
-                made = File() if record.kind is Kind.CREATE else Directory()
+                if known is not None and record.inode in self._nameless:
+                    made = known
+                else:
+                    made = File() if record.kind is Kind.CREATE else Directory()
+                self._nameless.discard(record.inode)
                 self._things[record.inode] = made
                 self._paths[record.inode] = f"{self._paths[record.extra]}/{name}"
                 self._rename(folder, name, made)
@@ -235,6 +240,10 @@ class Disk:
         folder.changes.append(Naming(self.position, name, target))
 
     def _directory(self, inode: int) -> Directory:
+        """Another process may use a directory before the record of the one that made it."""
+        if inode not in self._things:
+            self._things[inode], self._paths[inode] = Directory(), ""
+            self._nameless.add(inode)
         found = self._things[inode]
         assert isinstance(found, Directory)
         return found
