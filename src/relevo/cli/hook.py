@@ -29,7 +29,7 @@ STAGES = [stage.value for stage in Stage]
 
 @click.group(cls=Group)
 def hook() -> None:
-    """List hooks, and try one with a message or an address.
+    """List hooks, try one with a message or an address, or start a new one.
 
     Hooks are described in docs/reference/hooks.md.
     """
