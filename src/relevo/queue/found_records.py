@@ -16,6 +16,7 @@ from relevo.queue.own_files import read_own_file
 from relevo.queue.records import HEADER_SIZE, Header, Metadata, RecordDamaged, scan_segment
 
 _MAGIC = b"RVsg"
+_PIECE = 1024 * 1024  # octets searched at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,26 @@ def _in_segment(spool: Path, name: SpoolName) -> Iterator[FoundRecord]:
 
 def _next_header(view: memoryview, start: int, number: int) -> int | None:
     """Where the next header of this segment stands, behind `start`; None: nowhere."""
-    data = view.obj
-    assert isinstance(data, mmap.mmap)
-    at = data.find(_MAGIC, start + 1)
+    at = _find_magic(view, start + 1)
     while at >= 0:
         try:
             if Header.unpack(bytes(view[at : at + HEADER_SIZE])).segment == number:
                 return at
         except RecordDamaged:
             pass
-        at = data.find(_MAGIC, at + 1)
+        at = _find_magic(view, at + 1)
     return None
+
+
+def _find_magic(view: memoryview, at: int) -> int:
+    """Where it stands next, from `at` on; -1: nowhere.
+
+    In copies of pieces: `mmap.find` of Python 3.11 may look at an octet behind the end, and a
+    segment whose last page is full has nothing there: the process would crash.
+    """
+    while at < len(view):
+        found = bytes(view[at : at + _PIECE + len(_MAGIC) - 1]).find(_MAGIC)
+        if found >= 0:
+            return at + found
+        at += _PIECE
+    return -1
