@@ -2,8 +2,7 @@
 
 One worker does it; each report is a message through the queue, from the null reverse-path, signed
 as the reporter's domain. An address in another organization than the domain's gets it only when
-that organization's DNS says that it wants such reports (§4.2). A day's counts go when all were
-told, so that a crash in between may repeat a report (its id stays the same) and loses none.
+that organization's DNS says that it wants such reports (§4.2).
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from relevo.dns import DnsFailed
-from relevo.journal import Accepted
 from relevo.mail import InvalidAddress, domain_to_ascii, normalize_domain
-from relevo.mailauth.dkim.signing import sign_message
 from relevo.mailauth.dmarc import DmarcRecord, select_record
 from relevo.mailauth.dmarc.walk import TreeWalk, WalkFailed
+from relevo.outbound.daily_reports import queue_report, tell_of_past_days
 from relevo.outbound.dmarc_report_text import (
     DmarcReporter,
     policies,
@@ -27,27 +25,18 @@ from relevo.outbound.dmarc_report_text import (
     report_mail,
     report_xml,
 )
-from relevo.outbound.dmarc_reports import DAY_S, DmarcDay, DmarcFiles
-from relevo.queue.store import (
-    Envelope,
-    MemoryContent,
-    NewMessage,
-    NewUnit,
-    QueuedRecipient,
-    StoreFailed,
-    TargetKind,
-)
+from relevo.queue.store import StoreFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from relevo.dns import DnsLookups
     from relevo.mailauth.dkim.private_key import SigningKey
+    from relevo.outbound.dmarc_reports import DmarcDay, DmarcFiles
     from relevo.queue.store import MessageId, Store
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 8
 MAX_ADDRESSES: Final = 5  # of a domain
 
 
@@ -68,22 +57,12 @@ class DmarcReportMeans:
 
 async def send_dmarc_reports(means: DmarcReportMeans, reporter: DmarcReporter, now: float) -> int:
     """Send those of all days before today; how many reports were sent."""
-    today = int(now // DAY_S)
-    sent = 0
-    for number in await asyncio.to_thread(means.files.days):
-        if number >= today:
-            continue
-        day = await asyncio.to_thread(means.files.load, number)
-        slots = asyncio.Semaphore(_AT_ONCE)
-        told = await asyncio.gather(
-            *(
-                _tell(means, reporter, number, day, domain, now, slots)
-                for domain in sorted(day.rows)
-            )
-        )
-        sent += sum(told)
-        await asyncio.to_thread(means.files.forget, number)
-    return sent
+    return await tell_of_past_days(
+        means.files,
+        now,
+        domains=lambda day: day.rows,
+        tell=lambda number, day, domain: _tell(means, reporter, number, day, domain, now),
+    )
 
 
 async def _tell(
@@ -93,30 +72,28 @@ async def _tell(
     day: DmarcDay,
     domain: str,
     now: float,
-    slots: asyncio.Semaphore,
 ) -> int:
     """Send the reports of a day to one domain, if it still wants them."""
-    async with slots:
-        try:
-            addresses = await wanted_addresses(domain, means.lookups())
-        except (DnsFailed, WalkFailed) as error:
-            _log.info("the DMARC report for %s could not be sent: %s", domain, error)
-            return 0
-        sent = 0
-        for index, rows in enumerate(policies(day.rows[domain]).values()):
-            identity = report_id(number, f"{index}.{domain}" if index else domain, reporter)
-            packed = await asyncio.to_thread(
-                report_xml, number, rows, reporter, identity=identity,
-                left_out=day.left_out[domain],
-            )  # fmt: skip
-            for address in addresses:
-                try:
-                    await _mail(means, reporter, number, domain, address, packed, identity, now)
-                except StoreFailed as error:
-                    _log.info("the DMARC report for %s could not be queued: %s", domain, error)
-                    continue
-                sent += 1
-        return sent
+    try:
+        addresses = await wanted_addresses(domain, means.lookups())
+    except (DnsFailed, WalkFailed) as error:
+        _log.info("the DMARC report for %s could not be sent: %s", domain, error)
+        return 0
+    sent = 0
+    for index, rows in enumerate(policies(day.rows[domain]).values()):
+        identity = report_id(number, f"{index}.{domain}" if index else domain, reporter)
+        packed = await asyncio.to_thread(
+            report_xml, number, rows, reporter, identity=identity,
+            left_out=day.left_out[domain],
+        )  # fmt: skip
+        for address in addresses:
+            try:
+                await _mail(means, reporter, number, domain, address, packed, identity, now)
+            except StoreFailed as error:
+                _log.info("the DMARC report for %s could not be queued: %s", domain, error)
+                continue
+            sent += 1
+    return sent
 
 
 async def wanted_addresses(domain: str, lookups: DnsLookups) -> list[str]:
@@ -169,20 +146,7 @@ async def _mail(
         return
     made = datetime.fromtimestamp(now, UTC)
     text = report_mail(number, domain, (address,), packed, reporter, identity=identity, now=made)
-    if means.keys:
-        text = await asyncio.to_thread(sign_message, text, means.keys, now=now) + text
-    content = MemoryContent(text)
-    message_id = means.new_id(now)
-    told = Accepted(
-        time=now,
-        message_id=message_id,
-        client="",
-        reverse_path="<>",
-        forward_paths=(address,),
-        size=content.size,
-    )
-    recipient = QueuedRecipient(TargetKind.MAIL, address, address)
-    units = (NewUnit(route, (recipient,), now),)
-    # not is_dsn: a report that fails is told to nobody, since its reverse-path is null
-    message = NewMessage(message_id, now, Envelope(""), content, units, (told,))
-    await means.store.add(message, lease=False)
+    await queue_report(
+        text, address, route=route, keys=means.keys, store=means.store,
+        message_id=means.new_id(now), now=now,
+    )  # fmt: skip

@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from relevo.delivery.route_rules import route_table
+from relevo.outbound.daily_reports import DAY_S
 from relevo.outbound.dmarc_report_sending import DmarcReportMeans, send_dmarc_reports
 from relevo.outbound.dmarc_report_text import DmarcReporter
-from relevo.outbound.dmarc_reports import DAY_S, DmarcCounts, DmarcFiles
+from relevo.outbound.dmarc_reports import DmarcCounts, DmarcFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,26 +9,21 @@ left out, and its number is told. A day is one of UTC.
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
-import secrets
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from relevo.mailauth.dmarc.judged import JudgedMessage, PublishedPolicy
+from relevo.outbound.daily_reports import DAY_S, DayFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_log = logging.getLogger(__name__)
-
 FOLDER: Final = "dmarc-reports"
 MAX_DOMAINS: Final = 5_000  # a day and worker
 MAX_ROWS: Final = 2_000  # a domain and worker
 MAX_ALL_ROWS: Final = 50_000  # a day and worker
-DAY_S: Final = 86_400
 
 
 class DmarcDay:
@@ -79,47 +74,18 @@ class DmarcCounts:
         return changed
 
 
-class DmarcFiles:
+class DmarcFiles(DayFiles[DmarcDay]):
     """The days of all workers. Blocks. `writer` names this process among them."""
 
     def __init__(self, data_dir: Path, writer: str = "") -> None:
-        self._folder = data_dir / FOLDER
-        self._writer = f"{writer or 'x'}-{secrets.token_hex(4)}"
-
-    def save(self, days: dict[int, DmarcDay]) -> None:
-        """Write whole days; what this process wrote of them before is replaced."""
-        for number, day in days.items():
-            path = self._folder / f"{number}.{self._writer}.json"
-            temporary = path.with_suffix(".new")
-            try:
-                self._folder.mkdir(mode=0o700, exist_ok=True)
-                temporary.write_text(json.dumps(_plain(day)))
-                temporary.replace(path)
-            except OSError as error:
-                _log.warning("counts for DMARC reports cannot be kept: %s", error)
-
-    def days(self) -> list[int]:
-        """Numbers of the days of which there are files."""
-        try:
-            names = [path.name.partition(".")[0] for path in self._folder.glob("*.json")]
-        except OSError:
-            return []
-        return sorted({int(name) for name in names if name.isdecimal()})
-
-    def load(self, number: int) -> DmarcDay:
-        """What all processes counted on a day; files that cannot be read are left out."""
-        whole = DmarcDay()
-        for path in sorted(self._folder.glob(f"{number}.*.json")):
-            try:
-                _merge(whole, json.loads(path.read_bytes()))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                _log.warning("%s cannot be read: %s", path, error)
-        return whole
-
-    def forget(self, number: int) -> None:
-        """Remove the files of a day."""
-        for path in self._folder.glob(f"{number}.*"):
-            path.unlink(missing_ok=True)
+        super().__init__(
+            data_dir / FOLDER,
+            writer,
+            subject="DMARC",
+            empty=DmarcDay,
+            plain=_plain,
+            merge=_merge,
+        )
 
 
 def _plain(day: DmarcDay) -> dict[str, Any]:

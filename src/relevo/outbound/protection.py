@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Final, Protocol
 
+from relevo.outbound.daily_reports import DAY_S
 from relevo.outbound.hosts import is_public
 from relevo.outbound.mta_sts_lookup import FetchSettings, StsPolicies
 from relevo.outbound.tls_contexts import TlsContexts
 from relevo.outbound.tls_policy import Levels, PolicySettings, TlsPolicies
 from relevo.outbound.tls_report_sending import ReportMeans, send_reports
 from relevo.outbound.tls_report_text import Reporter
-from relevo.outbound.tls_reports import DAY_S, ReportFiles, TlsReports
+from relevo.outbound.tls_reports import ReportFiles, TlsReports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

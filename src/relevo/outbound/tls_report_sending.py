@@ -1,21 +1,18 @@
 """Sends the TLS reports of days that are over to the domains that ask for them (RFC 8460 §3, §5).
 
 One worker does it. A domain that wants them by mail gets a message through the queue, from the null
-reverse-path; one that wants them by HTTPS a POST, tried once. A day's counts go when all were
-told, so that a crash in between may repeat a report (its id stays the same) and loses none.
+reverse-path; one that wants them by HTTPS a POST, tried once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from relevo.dns import DnsFailed
-from relevo.journal import Accepted
-from relevo.mailauth.dkim.signing import sign_message
+from relevo.outbound.daily_reports import queue_report, tell_of_past_days
 from relevo.outbound.https_request import Request, RequestFailed, send_request
 from relevo.outbound.mta_sts_lookup import FetchSettings, find_addresses
 from relevo.outbound.tls_report_text import (
@@ -27,27 +24,18 @@ from relevo.outbound.tls_report_text import (
     report_json,
     report_mail,
 )
-from relevo.outbound.tls_reports import DAY_S, Day, ReportFiles
-from relevo.queue.store import (
-    Envelope,
-    MemoryContent,
-    NewMessage,
-    NewUnit,
-    QueuedRecipient,
-    StoreFailed,
-    TargetKind,
-)
+from relevo.queue.store import StoreFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from relevo.dns import DnsLookups
     from relevo.mailauth.dkim.private_key import SigningKey
+    from relevo.outbound.tls_reports import Day, ReportFiles
     from relevo.queue.store import MessageId, Store
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 8
 _CONTENT_TYPE: Final = "application/tlsrpt+gzip"
 
 
@@ -69,52 +57,37 @@ class ReportMeans:
 
 async def send_reports(means: ReportMeans, reporter: Reporter, now: float) -> int:
     """Send those of all days before today; how many reports were sent."""
-    today = int(now // DAY_S)
-    sent = 0
-    for number in await asyncio.to_thread(means.files.days):
-        if number >= today:
-            continue
-        day = await asyncio.to_thread(means.files.load, number)
-        slots = asyncio.Semaphore(_AT_ONCE)
-        domains = sorted({key.domain for key in day})
-        told = await asyncio.gather(
-            *(_tell(means, reporter, number, day, domain, now, slots) for domain in domains)
-        )
-        sent += sum(told)
-        await asyncio.to_thread(means.files.forget, number)
-    return sent
+    return await tell_of_past_days(
+        means.files,
+        now,
+        domains=lambda day: (key.domain for key in day),
+        tell=lambda number, day, domain: _tell(means, reporter, number, day, domain, now),
+    )
 
 
 async def _tell(
-    means: ReportMeans,
-    reporter: Reporter,
-    number: int,
-    day: Day,
-    domain: str,
-    now: float,
-    slots: asyncio.Semaphore,
+    means: ReportMeans, reporter: Reporter, number: int, day: Day, domain: str, now: float
 ) -> int:
     """Send the report of a day to one domain, if it wants it."""
-    async with slots:
-        try:
-            answer = await means.lookups().txt(f"_smtp._tls.{domain}")
-        except DnsFailed:
-            return 0
-        addresses = read_addresses(answer.records)
-        if not addresses:
-            return 0
-        packed = report_json(number, domain, of_domain(day, domain), reporter)
-        for address in addresses:
-            try:
-                if isinstance(address, MailAddress):
-                    await _mail(means, reporter, number, domain, address, packed, now)
-                else:
-                    await _post(means, address, packed)
-            except (RequestFailed, DnsFailed, StoreFailed) as error:
-                _log.info("the TLS report for %s could not be sent: %s", domain, error)
-                continue
-            return 1
+    try:
+        answer = await means.lookups().txt(f"_smtp._tls.{domain}")
+    except DnsFailed:
         return 0
+    addresses = read_addresses(answer.records)
+    if not addresses:
+        return 0
+    packed = report_json(number, domain, of_domain(day, domain), reporter)
+    for address in addresses:
+        try:
+            if isinstance(address, MailAddress):
+                await _mail(means, reporter, number, domain, address, packed, now)
+            else:
+                await _post(means, address, packed)
+        except (RequestFailed, DnsFailed, StoreFailed) as error:
+            _log.info("the TLS report for %s could not be sent: %s", domain, error)
+            continue
+        return 1
+    return 0
 
 
 async def _mail(
@@ -129,24 +102,15 @@ async def _mail(
     """Raises StoreFailed."""
     made = datetime.fromtimestamp(now, UTC)
     text = report_mail(number, domain, address.address, packed, reporter, now=made)
-    if means.keys:
-        text = await asyncio.to_thread(sign_message, text, means.keys, now=now) + text
-    content = MemoryContent(text)
-    recipient = QueuedRecipient(TargetKind.MAIL, address.address, address.address)
-    identity = means.new_id(now)
-    told = Accepted(
-        time=now,
-        message_id=identity,
-        client="",
-        reverse_path="<>",
-        forward_paths=(address.address,),
-        size=content.size,
+    await queue_report(
+        text,
+        address.address,
+        route=means.route(address.address.rpartition("@")[2].lower()),
+        keys=means.keys,
+        store=means.store,
+        message_id=means.new_id(now),
+        now=now,
     )
-    route = means.route(address.address.rpartition("@")[2].lower())
-    units = (NewUnit(route, (recipient,), now),)
-    # not is_dsn: a report that fails is told to nobody, since its reverse-path is null
-    message = NewMessage(identity, now, Envelope(""), content, units, (told,))
-    await means.store.add(message, lease=False)
 
 
 async def _post(means: ReportMeans, address: WebAddress, packed: bytes) -> None:

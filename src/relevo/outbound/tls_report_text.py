@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from relevo.outbound.tls_reports import DAY_S, Day, PolicyKey, Tally
+from relevo.outbound.daily_reports import DAY_S
+from relevo.outbound.tls_reports import Day, PolicyKey, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,15 +8,13 @@ left out. A day is one of UTC (§4.1).
 
 from __future__ import annotations
 
-import json
-import logging
-import secrets
 import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from relevo.delivery.link_values import TlsFacts
+from relevo.outbound.daily_reports import DAY_S, DayFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,12 +23,9 @@ if TYPE_CHECKING:
     from relevo.outbound.peer import PeerUnusable
     from relevo.outbound.tls_policy import DomainTls, HostRefused
 
-_log = logging.getLogger(__name__)
-
 FOLDER: Final = "tls-reports"
 MAX_DOMAINS: Final = 20_000  # a day and worker
 MAX_FAILURES: Final = 100  # kinds, of a domain
-DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,47 +139,18 @@ def _needs_proof(domain: DomainTls, host: str) -> bool:
     return bool(domain.tlsa.get(host)) or domain.policy is not None
 
 
-class ReportFiles:
+class ReportFiles(DayFiles[Day]):
     """The days of all workers. Blocks. `writer` names this process among them."""
 
     def __init__(self, data_dir: Path, writer: str = "") -> None:
-        self._folder = data_dir / FOLDER
-        self._writer = f"{writer or 'x'}-{secrets.token_hex(4)}"
-
-    def save(self, days: dict[int, Day]) -> None:
-        """Write whole days; what this process wrote of them before is replaced."""
-        for number, day in days.items():
-            path = self._folder / f"{number}.{self._writer}.json"
-            temporary = path.with_suffix(".new")
-            try:
-                self._folder.mkdir(mode=0o700, exist_ok=True)
-                temporary.write_text(json.dumps([_entry(*item) for item in day.items()]))
-                temporary.replace(path)
-            except OSError as error:
-                _log.warning("counts for TLS reports cannot be kept: %s", error)
-
-    def days(self) -> list[int]:
-        """Numbers of the days of which there are files."""
-        try:
-            names = [path.name.partition(".")[0] for path in self._folder.glob("*.json")]
-        except OSError:
-            return []
-        return sorted({int(name) for name in names if name.isdecimal()})
-
-    def load(self, number: int) -> Day:
-        """What all processes counted on a day; files that cannot be read are left out."""
-        whole: Day = {}
-        for path in sorted(self._folder.glob(f"{number}.*.json")):
-            try:
-                _merge(whole, json.loads(path.read_bytes()))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                _log.warning("%s cannot be read: %s", path, error)
-        return whole
-
-    def forget(self, number: int) -> None:
-        """Remove the files of a day."""
-        for path in self._folder.glob(f"{number}.*"):
-            path.unlink(missing_ok=True)
+        super().__init__(
+            data_dir / FOLDER,
+            writer,
+            subject="TLS",
+            empty=dict,
+            plain=lambda day: [_entry(*item) for item in day.items()],
+            merge=_merge,
+        )
 
 
 def _entry(key: PolicyKey, tally: Tally) -> dict[str, Any]:

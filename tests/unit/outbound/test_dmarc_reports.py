@@ -18,13 +18,14 @@ from relevo.mailauth.dkim.private_key import KeyKind, make_private_key
 from relevo.mailauth.dmarc import DmarcOutcome, DmarcResult, Policy, parse_record
 from relevo.mailauth.dmarc.judged import JudgedMessage, PublishedPolicy, is_report, judged_message
 from relevo.outbound import dmarc_reports
+from relevo.outbound.daily_reports import DAY_S
 from relevo.outbound.dmarc_report_sending import (
     DmarcReportMeans,
     send_dmarc_reports,
     wanted_addresses,
 )
 from relevo.outbound.dmarc_report_text import NAMESPACE, DmarcReporter, report_xml
-from relevo.outbound.dmarc_reports import DAY_S, DmarcCounts, DmarcDay, DmarcFiles
+from relevo.outbound.dmarc_reports import DmarcCounts, DmarcDay, DmarcFiles
 from relevo.queue.ids import new_id
 from unit.delivery.fake_store import FakeStore
 from unit.mailauth.spf.zones import Zones

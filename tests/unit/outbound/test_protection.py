@@ -13,9 +13,10 @@ from relevo.config.outbound_model import Outbound
 from relevo.config.outbound_tls_model import OutboundTls
 from relevo.delivery.link_values import TlsFacts
 from relevo.outbound import Protection, ProtectionSurroundings, protection
+from relevo.outbound.daily_reports import DAY_S
 from relevo.outbound.host_tls import HostTls, Need
 from relevo.outbound.tls_report_text import Reporter
-from relevo.outbound.tls_reports import DAY_S, ReportFiles
+from relevo.outbound.tls_reports import ReportFiles
 from relevo.queue import SecurityLevel
 from relevo.queue.ids import new_id
 from unit.delivery.fake_store import FakeStore

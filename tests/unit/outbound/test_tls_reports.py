@@ -17,6 +17,7 @@ from relevo.delivery.link_values import PLAIN, TlsFacts
 from relevo.dns import TlsaRecord
 from relevo.mailauth.dkim.private_key import KeyKind, SigningKey, make_private_key
 from relevo.outbound import tls_reports
+from relevo.outbound.daily_reports import DAY_S
 from relevo.outbound.mta_sts import Mode, StsPolicy
 from relevo.outbound.mta_sts_files import KeptPolicy
 from relevo.outbound.mta_sts_lookup import FetchSettings, FoundPolicy, StsFailure
@@ -32,7 +33,7 @@ from relevo.outbound.tls_report_text import (
     report_json,
     report_mail,
 )
-from relevo.outbound.tls_reports import DAY_S, FailureKey, PolicyKey, ReportFiles, TlsReports
+from relevo.outbound.tls_reports import FailureKey, PolicyKey, ReportFiles, TlsReports
 from relevo.queue.ids import new_id
 from unit.delivery.fake_store import FakeStore
 from unit.delivery.loops import Runner
