@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,38 +56,58 @@ def running(
 
 
 @pytest.fixture(scope="module")
-def running_without_rights(request: pytest.FixtureRequest) -> Iterator[HookSite]:
-    """A server that was never root. Where the tests are not root, the other one is not either.
+def running_without_rights(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HookSite]:
+    """A server that was never root: as the user of the tests, or as another one.
 
     Its folder is none of pytest's, which are closed to other users again and again.
     """
     if os.geteuid() != 0:
-        pytest.skip("the server of the other tests has no rights")
+        with reaping(request) as reaper:
+            factory = RelevoFactory(reaper, tmp_path_factory.mktemp("hostile-unprivileged"))
+            yield HookSite(factory(settings=SETTINGS))
+        return
     user = pwd.getpwnam(UNPRIVILEGED)
-    packages = [str(Path(relevo.__file__).parents[1]), sysconfig.get_path("purelib")]
-    env = {"PYTHONPATH": os.pathsep.join(packages)}
-    python = python_of(user, env)
+    packages = [Path(relevo.__file__).parents[1], Path(sysconfig.get_path("purelib"))]
     drop = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     with TemporaryDirectory(prefix="relevo-hostile-") as name, reaping(request) as reaper:
         folder = Path(name)
+        folder.chmod(0o755)
+        python, env = python_of(user, packages, folder / "packages")
         config = relevo_config(folder / "relevo", domains=STANDARD_DOMAINS, settings=SETTINGS)
         for path in (folder, *folder.rglob("*")):
             os.chown(path, user.pw_uid, user.pw_gid)
         yield HookSite(RelevoServer(reaper, config, env=env).start(wrapper=[*drop, python]))
 
 
-def python_of(user: pwd.struct_passwd, env: Mapping[str, str]) -> str:
-    """A Python that this user may run; that of the tests may stand in a folder of root's."""
-    for python in (sys.executable, "/usr/bin/python3"):
-        with suppress(OSError):
-            test = subprocess.run(
-                [python, "-c", "import relevo.cli.serve"],
-                user=user.pw_uid, group=user.pw_gid, extra_groups=[],
-                env=env, cwd="/", capture_output=True, check=False, timeout=60,
-            )  # fmt: skip
-            if test.returncode == 0:
-                return python
-    pytest.skip(f"{user.pw_name} may run no Python that has what the server needs")
+def python_of(
+    user: pwd.struct_passwd, packages: Sequence[Path], copies: Path
+) -> tuple[str, Mapping[str, str]]:
+    """A Python that this user may run, and the environment in which it finds the packages.
+
+    The tests may stand in a folder of root's; then it gets copies of what they run with.
+    """
+    for paths in (packages, [copies / str(number) for number in range(len(packages))]):
+        if paths is not packages:
+            for source, copy in zip(packages, paths, strict=True):
+                shutil.copytree(source, copy, symlinks=True)
+        env = {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+        for python in (sys.executable, "/usr/bin/python3"):
+            if may_run(user, python, env):
+                return python, env
+    pytest.fail(f"{user.pw_name} may run no Python that has what the server needs")
+
+
+def may_run(user: pwd.struct_passwd, python: str, env: Mapping[str, str]) -> bool:
+    with suppress(OSError):
+        test = subprocess.run(
+            [python, "-c", "import relevo.cli.serve"],
+            user=user.pw_uid, group=user.pw_gid, extra_groups=[],
+            env=env, cwd="/", capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        return test.returncode == 0
+    return False
 
 
 @pytest.fixture
