@@ -44,6 +44,8 @@ SETTINGS: dict[str, Setting] = {
     "delivery.local": "discard",
 }
 UNPRIVILEGED = "nobody"
+ENTRY = "import sys; del sys.argv[0]; from relevo.cli import main; sys.exit(main())"
+"""Instead of the script in front of whose path it stands, which others may not be able to read."""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,9 @@ def running_without_rights(
         config = relevo_config(folder / "relevo", domains=STANDARD_DOMAINS, settings=SETTINGS)
         for path in (folder, *folder.rglob("*")):
             os.chown(path, user.pw_uid, user.pw_gid)
-        yield HookSite(RelevoServer(reaper, config, env=env).start(wrapper=[*drop, python]))
+        yield HookSite(
+            RelevoServer(reaper, config, env=env).start(wrapper=[*drop, python, "-c", ENTRY])
+        )
 
 
 def python_of(
