@@ -18,7 +18,8 @@ from harness.mail_sink import free_port
 from harness.processes import Reaper
 from harness.server import RelevoFactory
 from harness.users_mail import submit, wait_for_line
-from relevo.outbound.tls_report_text import Reporter, report_json
+from relevo.outbound.daily_reports import Reporter
+from relevo.outbound.tls_report_text import report_json
 from relevo.outbound.tls_reports import ReportFiles
 from unit.outbound.peer_server import PeerServer, listening
 from unit.outbound.web_server import WebServer, http, serving

@@ -9,9 +9,12 @@ the same) and loses none.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
+import random
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from relevo.journal import Accepted
@@ -29,15 +32,77 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
 
+    from relevo.config import Config
     from relevo.mailauth.dkim.private_key import SigningKey
     from relevo.queue.store import MessageId, Store
 
 _log = logging.getLogger(__name__)
 
 DAY_S: Final = 86_400
+MAX_DELAY_S: Final = 4 * 3600  # reports of all servers of the world must not come at midnight
 _AT_ONCE: Final = 8
 
 DayT = TypeVar("DayT")
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Who reports: our name and domain, and whom to ask."""
+
+    organization: str
+    domain: str
+    contact: str
+
+    @classmethod
+    def with_contact(cls, contact: str, config: Config) -> Reporter:
+        """As the configuration has it; with an empty contact the postmaster is to be asked."""
+        contact = contact or config.postmaster or f"postmaster@{config.hostname}"
+        domain = contact.rpartition("@")[2]
+        return cls(domain, domain, contact)
+
+
+def is_time(now: float, seed: str) -> bool:
+    """Whether reports on yesterday may go: after the same delay all day long, and another one for
+    each `seed`.
+    """
+    delay = random.Random(f"{seed}{int(now // DAY_S)}").uniform(0, MAX_DELAY_S)
+    return now % DAY_S >= delay
+
+
+def letter(
+    fields: Iterable[str],
+    about: Iterable[str],
+    packed: bytes,
+    *,
+    multipart: str,
+    boundary: str,
+    content_type: str,
+    name: str,
+) -> bytes:
+    """The message that carries a report: some lines for people, and a file. CRLF lines, ASCII."""
+    lines = [
+        *fields,
+        "Auto-Submitted: auto-generated",
+        "MIME-Version: 1.0",
+        f"Content-Type: {multipart};",
+        f'\tboundary="{boundary}"',
+        "",
+        f"--{boundary}",
+        "Content-Type: text/plain; charset=us-ascii",
+        "",
+        *about,
+        "",
+        f"--{boundary}",
+        f"Content-Type: {content_type}",
+        "Content-Transfer-Encoding: base64",
+        "Content-Disposition: attachment;",
+        f'\tfilename="{name}"',
+        "",
+        *base64.encodebytes(packed).decode().splitlines(),
+        f"--{boundary}--",
+        "",
+    ]
+    return "\r\n".join(lines).encode("ascii")
 
 
 class DayFiles(Generic[DayT]):

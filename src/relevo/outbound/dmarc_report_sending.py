@@ -17,9 +17,8 @@ from relevo.dns import DnsFailed
 from relevo.mail import InvalidAddress, domain_to_ascii, normalize_domain
 from relevo.mailauth.dmarc import DmarcRecord, select_record
 from relevo.mailauth.dmarc.walk import TreeWalk, WalkFailed
-from relevo.outbound.daily_reports import queue_report, tell_of_past_days
+from relevo.outbound.daily_reports import Reporter, queue_report, tell_of_past_days
 from relevo.outbound.dmarc_report_text import (
-    DmarcReporter,
     policies,
     report_id,
     report_mail,
@@ -55,7 +54,7 @@ class DmarcReportMeans:
     keys: Sequence[SigningKey] = ()
 
 
-async def send_dmarc_reports(means: DmarcReportMeans, reporter: DmarcReporter, now: float) -> int:
+async def send_dmarc_reports(means: DmarcReportMeans, reporter: Reporter, now: float) -> int:
     """Send those of all days before today; how many reports were sent."""
     return await tell_of_past_days(
         means.files,
@@ -67,7 +66,7 @@ async def send_dmarc_reports(means: DmarcReportMeans, reporter: DmarcReporter, n
 
 async def _tell(
     means: DmarcReportMeans,
-    reporter: DmarcReporter,
+    reporter: Reporter,
     number: int,
     day: DmarcDay,
     domain: str,
@@ -132,7 +131,7 @@ def _instead(permit: DmarcRecord, target: str) -> list[str]:
 
 async def _mail(
     means: DmarcReportMeans,
-    reporter: DmarcReporter,
+    reporter: Reporter,
     number: int,
     domain: str,
     address: str,

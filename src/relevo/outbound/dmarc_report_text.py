@@ -7,30 +7,20 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.sax.saxutils import escape
 
 from relevo import __version__
 from relevo.mailauth.dmarc.judged import JudgedMessage, PublishedPolicy
+from relevo.outbound.daily_reports import DAY_S, Reporter, letter
 
 NAMESPACE = "urn:ietf:params:xml:ns:dmarc-2.0"
-DAY_S = 86_400
 
 # what XML 1.0 cannot hold, and line ends
 _UNFIT = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-@dataclass(frozen=True, slots=True)
-class DmarcReporter:
-    """Who reports."""
-
-    organization: str
-    domain: str
-    contact: str
-
-
-def report_id(number: int, domain: str, reporter: DmarcReporter) -> str:
+def report_id(number: int, domain: str, reporter: Reporter) -> str:
     """The same for every try, and no other's."""
     return f"{number}.{domain}@{reporter.domain}"
 
@@ -46,7 +36,7 @@ def policies(rows: Mapping[JudgedMessage, int]) -> dict[PublishedPolicy, Counter
 def report_xml(
     number: int,
     rows: Mapping[JudgedMessage, int],
-    reporter: DmarcReporter,
+    reporter: Reporter,
     *,
     identity: str,
     left_out: int = 0,
@@ -144,7 +134,7 @@ def report_mail(
     domain: str,
     recipients: Iterable[str],
     packed: bytes,
-    reporter: DmarcReporter,
+    reporter: Reporter,
     *,
     identity: str,
     now: datetime,
@@ -154,7 +144,7 @@ def report_mail(
     name = f"{reporter.domain}!{domain}!{start}!{start + DAY_S - 1}.xml.gz"
     boundary = f"report-{number}-{base64.b16encode(identity.encode())[:40].decode()}"
     day = datetime.fromtimestamp(start, UTC)
-    lines = [
+    fields = [
         f"From: <{reporter.contact}>",
         "To: " + ",\r\n\t".join(f"<{recipient}>" for recipient in recipients),
         f"Date: {now:%a, %d %b %Y %H:%M:%S} +0000",
@@ -162,25 +152,12 @@ def report_mail(
         f"Subject: Report Domain: {domain}",
         f"\tSubmitter: {reporter.domain}",
         f"\tReport-ID: <{identity}>",
-        "Auto-Submitted: auto-generated",
-        "MIME-Version: 1.0",
-        "Content-Type: multipart/mixed;",
-        f'\tboundary="{boundary}"',
-        "",
-        f"--{boundary}",
-        "Content-Type: text/plain; charset=us-ascii",
-        "",
+    ]
+    about = [
         f"What {reporter.domain} found about mail that claims to be of {domain}",
         f"on {day:%Y-%m-%d} (UTC), as RFC 9990 has it.",
-        "",
-        f"--{boundary}",
-        "Content-Type: application/gzip",
-        "Content-Transfer-Encoding: base64",
-        "Content-Disposition: attachment;",
-        f'\tfilename="{name}"',
-        "",
-        *base64.encodebytes(packed).decode().splitlines(),
-        f"--{boundary}--",
-        "",
     ]
-    return "\r\n".join(lines).encode("ascii")
+    return letter(
+        fields, about, packed, multipart="multipart/mixed", boundary=boundary,
+        content_type="application/gzip", name=name,
+    )  # fmt: skip

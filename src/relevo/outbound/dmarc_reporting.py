@@ -9,9 +9,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from relevo.delivery.route_rules import route_table
-from relevo.outbound.daily_reports import DAY_S
+from relevo.outbound.daily_reports import Reporter, is_time
 from relevo.outbound.dmarc_report_sending import DmarcReportMeans, send_dmarc_reports
-from relevo.outbound.dmarc_report_text import DmarcReporter
 from relevo.outbound.dmarc_reports import DmarcCounts, DmarcFiles
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ _log = logging.getLogger(__name__)
 
 WRITE_S: Final = 60.0
 REPORT_S: Final = 600.0  # how often it is looked whether a day is over
-MAX_DELAY_S: Final = 4 * 3600  # reports of all servers of the world must not come at midnight
 
 
 class DmarcReporting:
@@ -69,12 +67,11 @@ class DmarcReporting:
 
     async def report(self, now: float) -> int:
         """Send what is due; how many reports were sent."""
-        # the same delay all day long, another one for each installation
-        seed = f"dmarc {self._config.hostname}{int(now // DAY_S)}"
-        delay = random.Random(seed).uniform(0, MAX_DELAY_S)
-        if not self._config.dmarc.reports or now % DAY_S < delay:
+        config = self._config
+        if not config.dmarc.reports or not is_time(now, f"dmarc {config.hostname}"):
             return 0
-        around, reporter = self._around, self._reporter()
+        around = self._around
+        reporter = Reporter.with_contact(config.dmarc.report_contact, config)
         route_of = route_table(self._config).for_sender("")
         means = DmarcReportMeans(
             files=self._files,
@@ -88,10 +85,3 @@ class DmarcReporting:
         if sent:
             _log.info("%d DMARC reports sent", sent)
         return sent
-
-    def _reporter(self) -> DmarcReporter:
-        config = self._config
-        contact = config.dmarc.report_contact or config.postmaster
-        contact = contact or f"postmaster@{config.hostname}"
-        domain = contact.rpartition("@")[2]
-        return DmarcReporter(domain, domain, contact)

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Final, Protocol
 
-from relevo.outbound.daily_reports import DAY_S
+from relevo.outbound.daily_reports import Reporter, is_time
 from relevo.outbound.hosts import is_public
 from relevo.outbound.mta_sts_lookup import FetchSettings, StsPolicies
 from relevo.outbound.tls_contexts import TlsContexts
 from relevo.outbound.tls_policy import Levels, PolicySettings, TlsPolicies
 from relevo.outbound.tls_report_sending import ReportMeans, send_reports
-from relevo.outbound.tls_report_text import Reporter
 from relevo.outbound.tls_reports import ReportFiles, TlsReports
 
 if TYPE_CHECKING:
@@ -39,9 +38,6 @@ _log = logging.getLogger(__name__)
 
 WRITE_S: Final = 60.0  # between looks at what was counted
 REPORT_S: Final = 3600.0  # between looks at whether a day is over
-MAX_DELAY_S: Final = (
-    4 * 3600.0
-)  # reports of all senders must not arrive at midnight (RFC 8460 §4.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +108,11 @@ class Protection:
 
     async def _report(self, now: float) -> None:
         await self._sts.prune()
-        # the same delay all day long, another one for each installation
-        delay = random.Random(f"{self._config.hostname}{int(now // DAY_S)}").uniform(0, MAX_DELAY_S)
-        if not self._config.outbound_tls.reports or now % DAY_S < delay:
+        config = self._config
+        if not config.outbound_tls.reports or not is_time(now, config.hostname):
             return
-        around, reporter = self.around, self._reporter()
+        around = self.around
+        reporter = Reporter.with_contact(config.outbound_tls.report_contact, config)
         means = ReportMeans(
             files=self._files,
             lookups=around.lookups,
@@ -129,13 +125,6 @@ class Protection:
         sent = await send_reports(means, reporter, now)
         if sent:
             _log.info("%d TLS reports sent", sent)
-
-    def _reporter(self) -> Reporter:
-        config = self._config
-        contact = config.outbound_tls.report_contact or config.postmaster
-        contact = contact or f"postmaster@{config.hostname}"
-        domain = contact.rpartition("@")[2]
-        return Reporter(domain, domain, contact)
 
     def _may_connect(self, address: IPv4Address | IPv6Address) -> bool:
         return is_public(address) or any(address in network for network in self._allowed)

@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from relevo.dns import DnsFailed
-from relevo.outbound.daily_reports import queue_report, tell_of_past_days
+from relevo.outbound.daily_reports import Reporter, queue_report, tell_of_past_days
 from relevo.outbound.https_request import Request, RequestFailed, send_request
 from relevo.outbound.mta_sts_lookup import FetchSettings, find_addresses
 from relevo.outbound.tls_report_text import (
     MailAddress,
-    Reporter,
     WebAddress,
     of_domain,
     read_addresses,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from relevo.outbound.daily_reports import DAY_S
+from relevo.outbound.daily_reports import DAY_S, Reporter, letter
 from relevo.outbound.tls_reports import Day, PolicyKey, Tally
 
 if TYPE_CHECKING:
@@ -39,15 +39,6 @@ class WebAddress:
     host: str
     port: int
     path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reporter:
-    """Who reports: our name and domain, and whom to ask."""
-
-    organization: str
-    domain: str
-    contact: str
 
 
 def read_addresses(records: Iterable[bytes]) -> list[MailAddress | WebAddress]:
@@ -136,7 +127,7 @@ def report_mail(
     name = f"{reporter.domain}!{domain}!{start}!{start + DAY_S - 1}!001.json.gz"
     boundary = f"report-{number}-{base64.b16encode(domain.encode())[:40].decode()}"
     identity = report_id(number, domain, reporter)
-    lines = [
+    fields = [
         f"From: <{reporter.contact}>",
         f"To: <{recipient}>",
         f"Date: {now:%a, %d %b %Y %H:%M:%S} +0000",
@@ -146,28 +137,15 @@ def report_mail(
         f"\tReport-ID: <{identity}>",
         f"TLS-Report-Domain: {domain}",
         f"TLS-Report-Submitter: {reporter.domain}",
-        "Auto-Submitted: auto-generated",
-        "MIME-Version: 1.0",
-        'Content-Type: multipart/report; report-type="tlsrpt";',
-        f'\tboundary="{boundary}"',
-        "",
-        f"--{boundary}",
-        "Content-Type: text/plain; charset=us-ascii",
-        "",
+    ]
+    about = [
         f"How TLS from {reporter.domain} to the mail servers of {domain} went on",
         f"{_date(number):%Y-%m-%d} (UTC), as RFC 8460 has it.",
-        "",
-        f"--{boundary}",
-        "Content-Type: application/tlsrpt+gzip",
-        "Content-Transfer-Encoding: base64",
-        "Content-Disposition: attachment;",
-        f'\tfilename="{name}"',
-        "",
-        *base64.encodebytes(packed).decode().splitlines(),
-        f"--{boundary}--",
-        "",
     ]
-    return "\r\n".join(lines).encode("ascii")
+    return letter(
+        fields, about, packed, multipart='multipart/report; report-type="tlsrpt"',
+        boundary=boundary, content_type="application/tlsrpt+gzip", name=name,
+    )  # fmt: skip
 
 
 def _date(number: int) -> datetime:

@@ -18,13 +18,13 @@ from relevo.mailauth.dkim.private_key import KeyKind, make_private_key
 from relevo.mailauth.dmarc import DmarcOutcome, DmarcResult, Policy, parse_record
 from relevo.mailauth.dmarc.judged import JudgedMessage, PublishedPolicy, is_report, judged_message
 from relevo.outbound import dmarc_reports
-from relevo.outbound.daily_reports import DAY_S
+from relevo.outbound.daily_reports import DAY_S, Reporter
 from relevo.outbound.dmarc_report_sending import (
     DmarcReportMeans,
     send_dmarc_reports,
     wanted_addresses,
 )
-from relevo.outbound.dmarc_report_text import NAMESPACE, DmarcReporter, report_xml
+from relevo.outbound.dmarc_report_text import NAMESPACE, report_xml
 from relevo.outbound.dmarc_reports import DmarcCounts, DmarcDay, DmarcFiles
 from relevo.queue.ids import new_id
 from unit.delivery.fake_store import FakeStore
@@ -32,7 +32,7 @@ from unit.mailauth.spf.zones import Zones
 
 DAY = 20_000
 NOW = DAY * DAY_S + 3600.0
-REPORTER = DmarcReporter("a.test", "a.test", "postmaster@a.test")
+REPORTER = Reporter("a.test", "a.test", "postmaster@a.test")
 PUBLISHED = PublishedPolicy("b.test", "reject", "", "none", "r", "s", "n", "0")
 MESSAGE = JudgedMessage(
     PUBLISHED, "192.0.2.1", "quarantine", "fail", "pass", "local_policy", "m.b.test", "c.test",

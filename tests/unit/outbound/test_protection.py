@@ -12,10 +12,9 @@ from relevo.config import Config
 from relevo.config.outbound_model import Outbound
 from relevo.config.outbound_tls_model import OutboundTls
 from relevo.delivery.link_values import TlsFacts
-from relevo.outbound import Protection, ProtectionSurroundings, protection
-from relevo.outbound.daily_reports import DAY_S
+from relevo.outbound import Protection, ProtectionSurroundings, daily_reports, protection
+from relevo.outbound.daily_reports import DAY_S, Reporter
 from relevo.outbound.host_tls import HostTls, Need
-from relevo.outbound.tls_report_text import Reporter
 from relevo.outbound.tls_reports import ReportFiles
 from relevo.queue import SecurityLevel
 from relevo.queue.ids import new_id
@@ -108,7 +107,7 @@ def test_reports_are_sent_by_one_worker_once_the_day_is_over(
 ) -> None:
     monkeypatch.setattr(protection, "WRITE_S", 0.01)
     monkeypatch.setattr(protection, "REPORT_S", 0.0)
-    monkeypatch.setattr(protection, "MAX_DELAY_S", 0.0)
+    monkeypatch.setattr(daily_reports, "MAX_DELAY_S", 0.0)
     sent: list[Reporter] = []
     again = asyncio.Event()
 

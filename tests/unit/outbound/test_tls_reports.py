@@ -17,7 +17,7 @@ from relevo.delivery.link_values import PLAIN, TlsFacts
 from relevo.dns import TlsaRecord
 from relevo.mailauth.dkim.private_key import KeyKind, SigningKey, make_private_key
 from relevo.outbound import tls_reports
-from relevo.outbound.daily_reports import DAY_S
+from relevo.outbound.daily_reports import DAY_S, Reporter
 from relevo.outbound.mta_sts import Mode, StsPolicy
 from relevo.outbound.mta_sts_files import KeptPolicy
 from relevo.outbound.mta_sts_lookup import FetchSettings, FoundPolicy, StsFailure
@@ -27,7 +27,6 @@ from relevo.outbound.tls_policy import DomainTls, HostRefused
 from relevo.outbound.tls_report_sending import ReportMeans, send_reports
 from relevo.outbound.tls_report_text import (
     MailAddress,
-    Reporter,
     WebAddress,
     read_addresses,
     report_json,
