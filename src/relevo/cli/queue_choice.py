@@ -128,9 +128,10 @@ def _domain(_context: click.Context, _parameter: click.Parameter, value: str | N
         raise click.BadParameter(str(error)) from error
 
 
-def _seconds(
+def seconds(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> float | None:
+    """A duration on the command line, such as 30m."""
     if value is None:
         return None
     try:
@@ -148,10 +149,10 @@ _OPTIONS = (
         "--domain", metavar="DOMAIN", callback=_domain, help="With a recipient in this domain."
     ),
     click.option(
-        "--older-than", metavar="DURATION", callback=_seconds, help="Older than e.g. 30m or 2d."
+        "--older-than", metavar="DURATION", callback=seconds, help="Older than e.g. 30m or 2d."
     ),
     click.option(
-        "--younger-than", metavar="DURATION", callback=_seconds, help="Not older than that."
+        "--younger-than", metavar="DURATION", callback=seconds, help="Not older than that."
     ),
     click.option(
         "--state",

@@ -15,24 +15,13 @@ import click
 from relevo.cli.command import Command
 from relevo.cli.options import config_dir_option, json_option, load_config, set_option
 from relevo.cli.phrases import count, span
+from relevo.cli.queue_choice import seconds
 from relevo.config import Config
-from relevo.config.units import parse_duration
 from relevo.journal.escape import escape
 from relevo.queue import open_reader
 from relevo.queue.reading import DestinationSummary
 from relevo.queue.schedule import RetrySteps
 from relevo.queue.simulation import Played, Rules, Step, play
-
-
-def _seconds(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> float | None:
-    if value is None:
-        return None
-    try:
-        return parse_duration(value).total_seconds()
-    except ValueError as error:
-        raise click.BadParameter(f"{error}; write for example 30m or 2d") from error
 
 
 @click.command(
@@ -95,7 +84,7 @@ def _line(each: DestinationSummary, now: float) -> str:
     ),
 )
 @click.option(
-    "--answers-after", metavar="DURATION", callback=_seconds,
+    "--answers-after", metavar="DURATION", callback=seconds,
     help="The destination answers again when the message is so old; default: never.",
 )  # fmt: skip
 @json_option

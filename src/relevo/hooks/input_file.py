@@ -44,3 +44,10 @@ def disk_file(pieces: Iterable[bytes]) -> int:
             file.write(piece)
         file.flush()
         return os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def octets_of(data: int | bytes) -> bytes:
+    """An input that is in memory, or all of a file."""
+    if isinstance(data, bytes):
+        return data
+    return os.pread(data, os.fstat(data).st_size, 0)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from relevo.hooks.input_file import octets_of
 from relevo.hooks.lent_process import LentProcess, is_lent
 from relevo.hooks.wire import How, Report, Request, decode_report, encode_request, environment_block
 
@@ -73,7 +74,7 @@ class WorkerPool:
             if isinstance(found, Report):
                 return found
             process = found
-        context = inputs[1] if isinstance(inputs[1], bytes) else _whole(inputs[1])
+        context = octets_of(inputs[1])
         return await process.call(context, inputs[0], timeout_s=timeout_s, max_output=max_output)
 
     def close(self) -> None:
@@ -190,7 +191,3 @@ def _report(data: bytes) -> Report:
         return decode_report(data)
     except msgspec.MsgspecError as error:
         return Report(How.BROKEN, detail=f"unreadable report: {error}")
-
-
-def _whole(descriptor: int) -> bytes:
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)

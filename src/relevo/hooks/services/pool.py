@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from relevo.hooks.contract import Accept, InvalidVerdict, Verdict
+from relevo.hooks.input_file import octets_of
 from relevo.hooks.services.connections import Connections
 from relevo.hooks.services.failures import ServiceFailed
 from relevo.hooks.settings import worker_count
@@ -77,7 +78,7 @@ class ServicePool(ABC):
         began = time.monotonic()
         try:
             async with asyncio.timeout(timeout_s):
-                report = await self.ask(inputs[0], _whole(inputs[1]), max_output)
+                report = await self.ask(inputs[0], octets_of(inputs[1]), max_output)
         except TimeoutError:
             report = Report(How.BROKEN, detail=f"no answer within {timeout_s:g} s")
         except (ServiceFailed, InvalidVerdict) as error:
@@ -94,12 +95,6 @@ class ServicePool(ABC):
     def close(self) -> None:
         """No call comes any more."""
         self.connections.close()
-
-
-def _whole(octets: int | bytes) -> bytes:
-    if isinstance(octets, bytes):
-        return octets
-    return os.pread(octets, os.fstat(octets).st_size, 0)
 
 
 def size_of(message: int | bytes) -> int:

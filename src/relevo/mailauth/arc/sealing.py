@@ -9,11 +9,11 @@ from relevo.mailauth.arc.sets import MAX_INSTANCES, ArcSet, sealed_octets
 from relevo.mailauth.dkim.fields import HeaderFields
 from relevo.mailauth.dkim.private_key import SigningKey
 from relevo.mailauth.dkim.signing import (
-    encoded_hash,
     finished,
     folded,
     names_to_sign,
     sign_field,
+    signature_tags,
 )
 
 _ALSO_SIGNED = ("DKIM-Signature", "MIME-Version", "Content-Type", "Content-Transfer-Encoding")
@@ -66,15 +66,6 @@ def _message_signature(
 ) -> bytes:
     names = [name for name in _ALSO_SIGNED for _ in range(fields.count(name.lower().encode()))]
     names += names_to_sign(fields)
-    tags = [
-        ("i", str(instance)),
-        ("a", key.algorithm.value),
-        ("c", "relaxed/relaxed"),
-        ("d", key.domain),
-        ("s", key.selector),
-        ("t", str(now)),
-        ("h", ":".join(names)),
-        ("bh", encoded_hash(body_hash)),
-    ]
     lowered = [name.lower().encode() for name in names]
+    tags = [("i", str(instance)), *signature_tags(key, names, body_hash, now)]
     return sign_field("ARC-Message-Signature", tags, key, fields, lowered)

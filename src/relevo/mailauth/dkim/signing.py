@@ -58,8 +58,16 @@ def sign_message(message: bytes, keys: Sequence[SigningKey], *, now: float) -> b
 def _sign(
     fields: HeaderFields, names: tuple[str, ...], body_hash: bytes, key: SigningKey, now: int
 ) -> bytes:
-    tags = [
-        ("v", "1"),
+    lowered = [name.lower().encode() for name in names]
+    tags = [("v", "1"), *signature_tags(key, names, body_hash, now)]
+    return sign_field("DKIM-Signature", tags, key, fields, lowered)
+
+
+def signature_tags(
+    key: SigningKey, names: Sequence[str], body_hash: bytes, now: int
+) -> list[tuple[str, str]]:
+    """What a signature of a message says, but for its beginning and its value."""
+    return [
         ("a", key.algorithm.value),
         ("c", "relaxed/relaxed"),
         ("d", key.domain),
@@ -68,8 +76,6 @@ def _sign(
         ("h", ":".join(names)),
         ("bh", encoded_hash(body_hash)),
     ]
-    lowered = [name.lower().encode() for name in names]
-    return sign_field("DKIM-Signature", tags, key, fields, lowered)
 
 
 def encoded_hash(digest: bytes) -> str:
