@@ -34,7 +34,7 @@ import msgspec
 
 from relevo.hooks.breaker import BreakerTable
 from relevo.hooks.descendants import children, kill_descendants
-from relevo.hooks.launcher import Launcher
+from relevo.hooks.launcher import UNHEARD_AT_FIRST, Launcher
 from relevo.hooks.places import Place, Places
 from relevo.hooks.rights import become
 from relevo.hooks.settings import POOLS, PoolSettings, user_of
@@ -280,9 +280,12 @@ class Host:
         number = pool.places.claim()
         if number is None:
             return
+        # A launcher that is told to end before it listens to that would go on as it was.
+        signal.pthread_sigmask(signal.SIG_BLOCK, UNHEARD_AT_FIRST)
         pid = os.fork()
         if pid == 0:
             self._become_launcher(pool, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, UNHEARD_AT_FIRST)
         pool.launchers[pid] = (number, time.monotonic())
 
     def _become_launcher(self, pool: _Pool, number: int) -> None:

@@ -75,6 +75,7 @@ _PROCESSES_EACH = 4  # of the user's other hooks, which may start them at the sa
 _COUNTED_FOR = 10.0  # seconds for which it is known how many the user has
 _CLEAN_UP = 5.0  # seconds for killing what a hook left
 _END_OF_CHILD = (signal.SIGCHLD,)
+UNHEARD_AT_FIRST = (signal.SIGTERM,)  # blocked by the host until a launcher has its handler
 IGNORED_HERE = (
     signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ,
     signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
@@ -138,6 +139,7 @@ class Launcher:
     def _prepare(self) -> None:
         gc.disable()  # a collection would copy every page shared with the other launchers
         signal.signal(signal.SIGTERM, self._on_term)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, UNHEARD_AT_FIRST)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)
@@ -182,6 +184,8 @@ class Launcher:
         """
         while True:
             self._is_waiting = True
+            if self._is_stopping:  # since it was looked at last
+                raise Stop
             is_there = self._poller.poll(_IDLE)
             self._is_waiting = False
             if not is_there:
