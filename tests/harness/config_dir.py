@@ -11,6 +11,8 @@ from harness.certificates import write_certificate
 from harness.maildir import Mailbox
 
 HOSTNAME = "mx.test"
+NO_NAME_SERVER = "127.0.0.1:1"
+"""Nobody answers there: what a test finds never depends on the machine's own resolver."""
 Setting = str | int | float | bool | Sequence[str]
 
 
@@ -80,6 +82,7 @@ def standard_settings(path: Path) -> dict[str, Setting]:
         "log.level": "debug",
         "reload.interval": "1s",
         "queue.min_free_space": 0.0,
+        "dns.servers": [NO_NAME_SERVER],
     }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -103,9 +105,15 @@ def filter_socket(
     path = folder / "socket"
     with reaping(request) as reaper:
         process = reaper.start(command, log=folder / "log")
-        wait_for(lambda: path.exists() or not process.is_running(), what="OpenDMARC")
+        wait_for(lambda: listens(path) or not process.is_running(), what="OpenDMARC")
         assert process.is_running(), process.output()
         yield str(path)
+
+
+def listens(path: Path) -> bool:
+    """Its file is there a moment before that."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def test_results_are_the_same(filter_socket: str) -> None:
