@@ -48,6 +48,17 @@ def test_term_ends_an_idle_server_within_two_seconds(start_relevo: RelevoFactory
         socket.create_connection(server.smtp)
 
 
+def test_term_in_the_moment_of_a_restart_ends_it(start_relevo: RelevoFactory) -> None:
+    server = start_relevo()
+    server.process.send(signal.SIGUSR2)
+    server.wait_for_log("restarting now")
+    started = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - started < 10
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(server.smtp)
+
+
 def test_its_ports_are_free_again_at_once(start_relevo: RelevoFactory) -> None:
     server = start_relevo()
     send(server)

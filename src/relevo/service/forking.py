@@ -49,7 +49,7 @@ def fork(live: Callable[[], int], name: str) -> int:
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         # A parent that was gone before we could ask for the signal takes us with it as well.
         code = live() if os.getppid() == parent else 0
     except BaseException:

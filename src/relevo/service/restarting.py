@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("relevo.supervisor")
 
 
+def hold_back_endings() -> None:
+    """Until the next program listens: a TERM on the way to it would be lost.
+
+    What is blocked, and what is pending, both go with the process through execve(2).
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+
+
 class Restarting:
     """The restarts of one server. At most one is tried at a time."""
 

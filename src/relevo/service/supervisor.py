@@ -42,7 +42,7 @@ from relevo.service.notify import Notifier
 from relevo.service.penalties import answer_on_penalties
 from relevo.service.privileges import become, service_user
 from relevo.service.restart import keys_for_a_restart, refuse_another_data_dir
-from relevo.service.restarting import Restarting
+from relevo.service.restarting import Restarting, hold_back_endings
 from relevo.service.shared_tables import SharedTables
 from relevo.service.start_failure import UNUSABLE_FILES, StartFailed, failing_to_start
 from relevo.service.strays import adopt_strays, end_strays
@@ -113,6 +113,9 @@ class Supervisor:
             self._run(self._config)
         finally:
             self._hook_host.stop()
+        if self._phase is Phase.RESTARTING:
+            hold_back_endings()
+            self._wakeups.wait(time.monotonic())  # TERM may have come before that
         if self._phase is Phase.RESTARTING:
             self._restarting.become_the_next()
         self._clean_up()

@@ -51,7 +51,10 @@ class Wakeups:
     def watch_signals(
         self, numbers: Iterable[signal.Signals], act: Callable[[signal.Signals], object]
     ) -> None:
-        """Call `act` for each signal of `numbers`, in a `wait` and never in the midst of a step."""
+        """Call `act` for each signal of `numbers`, in a `wait` and never in the midst of a step.
+
+        Those that were held back until now come in the next one.
+        """
         receiver, sender = socket.socketpair()
         receiver.setblocking(False)
         sender.setblocking(False)
@@ -60,6 +63,7 @@ class Wakeups:
         expected = frozenset(numbers)
         for number in expected:
             signal.signal(number, lambda _number, _frame: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, expected)
 
         def take() -> None:
             for number in set(receiver.recv(4096)):
