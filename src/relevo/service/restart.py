@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relevo.config import ConfigErrors, Problem
@@ -31,6 +32,11 @@ _KEYS = (
 def keys_for_a_restart(started: Config, config: Config) -> list[str]:
     """Names of keys in which `config` differs from what the server was started with."""
     return [name for name in _KEYS if _value(started, name) != _value(config, name)]
+
+
+def as_running(config: Config, started: Config) -> Config:
+    """`config` with as many workers as there are: limits of the whole server are shared by them."""
+    return replace(config, server=replace(config.server, workers=started.server.workers))
 
 
 def refuse_another_data_dir(running: Path, config: Config) -> None:

@@ -41,7 +41,7 @@ from relevo.service.monitoring import Monitoring, MonitoringSetup
 from relevo.service.notify import Notifier
 from relevo.service.penalties import answer_on_penalties
 from relevo.service.privileges import become, service_user
-from relevo.service.restart import keys_for_a_restart, refuse_another_data_dir
+from relevo.service.restart import as_running, keys_for_a_restart, refuse_another_data_dir
 from relevo.service.restarting import Restarting, hold_back_endings
 from relevo.service.shared_tables import SharedTables
 from relevo.service.start_failure import UNUSABLE_FILES, StartFailed, failing_to_start
@@ -179,7 +179,7 @@ class Supervisor:
         return WorkerSetup(
             row=row,
             config=self._config,
-            load_config=self._load_config,
+            load_config=lambda: as_running(self._load_config(), self._started_with),
             listeners=self._sockets.listeners,
             tables=self._tables,
             ready_fd=ready_fd,
@@ -346,11 +346,12 @@ class Supervisor:
             logger.error("reload refused, everything stays as it was: %s", error)  # noqa: TRY400
             self._notifier.ready("the last reload was refused; see the log")
             return str(error).splitlines()
+        if keys := keys_for_a_restart(self._started_with, config):
+            logger.warning("a restart is needed for %s", ", ".join(keys))
+        config = as_running(config, self._started_with)
         self._config, self._watcher = config, watcher
         for watched in (self._workers, self._monitoring, self._hook_host):
             watched.hang_watch.timeout = config.server.hang_timeout.total_seconds()
-        if keys := keys_for_a_restart(self._started_with, config):
-            logger.warning("a restart is needed for %s", ", ".join(keys))
         self._hook_host.reconfigure(config)
         self._monitoring.replace()
         self._workers.tell(signal.SIGHUP)

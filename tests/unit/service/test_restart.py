@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relevo.config import Config, ConfigErrors, load
-from relevo.service.restart import keys_for_a_restart, refuse_another_data_dir
+from relevo.service.restart import as_running, keys_for_a_restart, refuse_another_data_dir
 
 
 def loaded(folder: Path, text: str) -> Config:
@@ -45,3 +45,9 @@ def test_another_data_dir_is_refused_at_its_line(tmp_path: Path) -> None:
     config = loaded(tmp_path, '\ndata_dir = "/srv/two"')
     with pytest.raises(ConfigErrors, match=r"relevo.toml:2: data_dir: the server runs on /srv/one"):
         refuse_another_data_dir(started.data_dir, config)
+
+
+def test_what_workers_share_is_shared_by_those_that_run(tmp_path: Path) -> None:
+    started = loaded(tmp_path, "server.workers = 3")
+    running = as_running(loaded(tmp_path, "server.workers = 7\nlimits.connections = 9"), started)
+    assert (running.server.workers, running.limits.connections) == (3, 9)
