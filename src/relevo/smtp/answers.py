@@ -27,6 +27,7 @@ from relevo.smtp.framing import DataReader
 from relevo.smtp.incoming import final_replies
 from relevo.smtp.replies import Fixed, Reply, clean, render, render_lines
 from relevo.smtp.states import Happening, Verb
+from relevo.smtp.wishes import priority_reply
 
 if TYPE_CHECKING:
     from relevo.smtp.dialog import Dialog
@@ -111,15 +112,22 @@ def _answer_hello(dialog: Dialog, event: Hello, reply: Reply) -> None:
         dialog.say(Reply(reply.code, "", first))
         return
     dialog.is_esmtp = True
-    lines = [first, *capabilities(dialog.settings, is_tls=dialog.is_tls)]
+    offered = capabilities(
+        dialog.settings,
+        is_tls=dialog.is_tls,
+        is_authenticated=dialog.is_authenticated,
+        is_trusted=dialog.is_trusted,
+    )
     dialog.settings.count_reply(reply.code)
-    dialog.output.append(render_lines(reply.code, lines))
+    dialog.output.append(render_lines(reply.code, [first, *offered]))
 
 
 def _answer_mail(dialog: Dialog, event: Mail, reply: Reply) -> None:
     if reply.code < 300:
         dialog.move(Verb.MAIL)
         dialog.is_binary = event.parameters.body is BodyType.BINARY_MIME
+        if event.parameters.wishes.is_lowered:
+            reply = priority_reply(event.parameters.wishes)
     else:
         dialog.has_refused = True
     dialog.say(reply)
@@ -161,7 +169,7 @@ def _answer_xclient(dialog: Dialog, reply: Reply) -> None:
         return
     dialog.move(Verb.XCLIENT)
     dialog.end_transaction()
-    dialog.is_esmtp = False
+    dialog.is_esmtp = dialog.is_trusted = False
     dialog.hello_name = ""
     dialog.errors = dialog.rejected_recipients = 0
     greet(dialog)

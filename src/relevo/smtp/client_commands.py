@@ -55,6 +55,11 @@ def mail_command(outgoing: Outgoing, extensions: dict[str, str]) -> bytes:
             words.append(f"RET={parameters.ret.value}")
         if parameters.envid is not None:
             words.append(f"ENVID={encode_xtext(parameters.envid)}")
+    wishes = parameters.wishes
+    if wishes.deliver_by is not None and "DELIVERBY" in extensions:
+        words.append(f"BY={wishes.deliver_by}")
+    if wishes.priority is not None and "MT-PRIORITY" in extensions:
+        words.append(f"MT-PRIORITY={wishes.priority}")
     return _line(words)
 
 

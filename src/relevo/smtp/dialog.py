@@ -30,6 +30,7 @@ class Dialog:
         self.is_tls = is_tls
         self.is_closing = False
         self.is_authenticated = False
+        self.is_trusted = False  # may relay without logging in
         self.is_esmtp = False
         self.hello_name = ""
         # counts, kept over transactions and STARTTLS

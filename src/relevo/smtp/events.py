@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from relevo.smtp.wishes import NO_WISHES, Wishes
+
 
 class BodyType(Enum):
     """BODY= of MAIL (RFC 6152, RFC 3030)."""
@@ -66,6 +68,7 @@ class MailParameters:
     envid: str | None = None  # decoded xtext (RFC 3461 §4.4)
     auth: str | None = None  # decoded xtext; "<>" or a mailbox (RFC 4954 §5)
     requiretls: bool = False  # RFC 8689
+    wishes: Wishes = NO_WISHES
 
 
 @dataclass(frozen=True, slots=True)

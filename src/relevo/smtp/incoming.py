@@ -7,6 +7,7 @@ whether it got anywhere; False: more octets are needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, assert_never
 
 from relevo.smtp import commands
@@ -16,6 +17,7 @@ from relevo.smtp.framing import ChunkReader, DataReader, Status
 from relevo.smtp.grammar import base64
 from relevo.smtp.replies import Fixed, Reply
 from relevo.smtp.states import IN_TRANSACTION, Happening, State, Verb
+from relevo.smtp.wishes import NO_WISHES, lowered
 from relevo.smtp.xclient import parse_xclient
 
 _Handler = Callable[[Dialog, Verb, bytes], None]
@@ -227,8 +229,21 @@ def _parse_mail(dialog: Dialog, argument: bytes) -> Mail | Fixed:
         return event
     if not dialog.allows(Verb.MAIL):
         return _missing(dialog)
-    is_in_clear = event.parameters.requiretls and not dialog.is_tls
-    return Fixed.PARAMETER_UNKNOWN if is_in_clear else event
+    if event.parameters.requiretls and not dialog.is_tls:
+        return Fixed.PARAMETER_UNKNOWN
+    if event.parameters.wishes is not NO_WISHES:
+        return _with_wishes(dialog, event)
+    return event
+
+
+def _with_wishes(dialog: Dialog, event: Mail) -> Mail | Fixed:
+    """As far as the client may have them."""
+    wishes, is_user = event.parameters.wishes, dialog.is_authenticated
+    holds = wishes.hold_for is not None or wishes.hold_until is not None
+    if not (is_user or (dialog.is_trusted and not holds)):
+        return Fixed.PARAMETER_UNKNOWN
+    granted = lowered(wishes, may_raise=is_user)
+    return Mail(event.path, replace(event.parameters, wishes=granted))
 
 
 def _rcpt(dialog: Dialog, verb: Verb, argument: bytes) -> None:

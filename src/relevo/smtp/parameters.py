@@ -1,4 +1,4 @@
-"""Parameters of MAIL and RCPT (RFC 1870, 3030, 3461, 4954, 6152, 6531, 8689).
+"""Parameters of MAIL and RCPT (RFC 1870, 2852, 3030, 3461, 4865, 4954, 6152, 6531, 6710, 8689).
 
 A parser returns the parsed parameters, or the reply that refuses them: 555 for a keyword that is
 not known or not offered, 501 for a malformed value and for a keyword given twice.
@@ -20,6 +20,7 @@ from relevo.smtp.events import (
     Ret,
 )
 from relevo.smtp.replies import Fixed
+from relevo.smtp.wishes import KEYWORDS, NO_WISHES, parse_wishes
 
 if TYPE_CHECKING:
     from relevo.smtp.settings import SessionSettings
@@ -42,6 +43,7 @@ def parse_mail_parameters(text: str, settings: SessionSettings) -> MailParameter
     ret: Ret | None = None
     envid: str | None = None
     auth: str | None = None
+    has_wishes = False
     for keyword, value in words.items():
         if keyword in _DSN_OF_MAIL and not settings.offers_dsn:
             return Fixed.PARAMETER_UNKNOWN
@@ -65,12 +67,20 @@ def parse_mail_parameters(text: str, settings: SessionSettings) -> MailParameter
             case "AUTH":
                 auth = _auth(value)
                 well_formed = auth is not None
+            case wish if wish in KEYWORDS and settings.wishes is not None:
+                has_wishes = well_formed = True
             case _:
                 return Fixed.PARAMETER_UNKNOWN
         if not well_formed:
             return Fixed.PARAMETER_MALFORMED
     if size is not None and settings.max_size and size > settings.max_size:
         return Fixed.SIZE_TOO_LARGE
+    wishes = NO_WISHES
+    if has_wishes and settings.wishes is not None:
+        found = parse_wishes(words, settings.wishes)
+        if isinstance(found, Fixed):
+            return found
+        wishes = found
     return MailParameters(
         size=size,
         body=body,
@@ -79,6 +89,7 @@ def parse_mail_parameters(text: str, settings: SessionSettings) -> MailParameter
         envid=envid,
         auth=auth,
         requiretls="REQUIRETLS" in words,
+        wishes=wishes,
     )
 
 

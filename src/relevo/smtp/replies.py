@@ -73,6 +73,10 @@ class Fixed(Enum):
     # parameters of MAIL and RCPT
     PARAMETER_UNKNOWN = Reply(555, "5.5.4", "Parameter not known or not offered")
     PARAMETER_MALFORMED = Reply(501, "5.5.4", "Malformed or repeated parameter")
+    DELIVER_BY_TOO_SHORT = Reply(553, "5.4.7", "Less time to deliver than this server needs")
+    DELIVER_BY_BEFORE_RELEASE = Reply(501, "5.5.4", "BY= ends before the message is released")
+    RELEASE_TOO_FAR = Reply(501, "5.5.4", "Later than FUTURERELEASE of EHLO allows")
+    RELEASE_IN_THE_PAST = Reply(501, "5.5.4", "HOLDUNTIL= lies in the past")
     # DATA, BDAT
     DATA_GO = Reply(354, "", "Send the message, end it with <CRLF>.<CRLF>")
     CHUNK_TAKEN = Reply(250, "2.0.0", "Chunk received")

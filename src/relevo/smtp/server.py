@@ -55,6 +55,10 @@ class ServerSession:
     def __init__(self, settings: SessionSettings, *, is_tls: bool = False) -> None:
         self._dialog = Dialog(settings, is_tls=is_tls)
 
+    def trust(self) -> None:
+        """The client may relay: it is told of what is for such clients."""
+        self._dialog.is_trusted = True
+
     # fed by the shell
 
     def greet(self) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relevo.smtp.wishes import WishOffers
 
 
 def ignore(_what: object) -> None:
@@ -24,6 +28,7 @@ class SessionSettings:
     offers_dsn: bool = True
     offers_requiretls: bool = False  # on TLS (RFC 8689)
     offers_xclient: bool = False  # to this peer
+    wishes: WishOffers | None = None  # to clients that are trusted with the queue
     mechanisms: tuple[str, ...] = ()  # upper case; offered only on TLS
     max_recipients: int = 101  # accepted in one transaction; the next gets 452
     max_errors: int = 3  # the last of these is answered 421
