@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, assert_never
 
+from relevo.config.free_table import BadTable, FreeTable
 from relevo.config.schema import Key, Kind
 from relevo.config.units import (
     DURATION_HINT,
@@ -95,6 +96,8 @@ def _typed(key: Key, raw: Any) -> Any:
             return _size(raw)
         case Kind.DURATION:
             return _duration(raw)
+        case Kind.TABLE:
+            return _table(raw)
         case _:
             assert_never(key.kind)
 
@@ -139,6 +142,15 @@ def _duration(raw: Any) -> timedelta:
         return parse_duration(raw)
     except ValueError as error:
         raise BadValue(str(error), DURATION_HINT) from error
+
+
+def _table(raw: Any) -> FreeTable:
+    if not isinstance(raw, dict):
+        raise BadValue(f"{_raw(raw)} is not a table", "write { name = value }")
+    try:
+        return FreeTable.of(raw)
+    except BadTable as error:
+        raise BadValue(str(error)) from error
 
 
 def _raw(raw: Any) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from relevo.config.hook_target import PROGRAM_FORMS, SERVICE_FORMS
+from relevo.config.free_table import FreeTable
+from relevo.config.hook_target import PROGRAM_FORMS, SERVICE_FORMS, is_module
 from relevo.config.key import key
 from relevo.hooks.contract import Stage
 
@@ -143,8 +144,9 @@ class DeclaredHook:
         choices=PROGRAM_FORMS + SERVICE_FORMS,
     )
     target: str = key(
-        "The program, relative to the config directory; of `http` the URL; of `milter` and "
-        "`policy` `unix:/PATH` or `HOST:PORT`. Needed.",
+        "The program, relative to the config directory; of `python` a file, or an installed module "
+        "like `relevo.hook.ready.rspamd`; of `http` the URL; of `milter` and `policy` `unix:/PATH` "
+        "or `HOST:PORT`. Needed.",
         "",
     )
     secret_file: str = key(
@@ -158,6 +160,11 @@ class DeclaredHook:
         "",
     )
     arguments: tuple[str, ...] = key("Its arguments.", ())
+    settings: FreeTable = key(
+        "A table of its own, which a program finds as JSON in `RELEVO_HOOK_SETTINGS`. No place for "
+        "secrets: name files that hold them.",
+        FreeTable(),
+    )
     timeout: timedelta = key(
         "It is killed, or given up, after this.",
         timedelta(seconds=30),
@@ -206,11 +213,21 @@ class DeclaredHook:
         """Whether it is connected to, and no program of ours."""
         return self.form in SERVICE_FORMS
 
+    @property
+    def is_module(self) -> bool:
+        """Whether it is an installed Python module, and no file of the operator."""
+        return is_module(self.form, self.target)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its target is no file below the config directory."""
+        return self.is_service or self.is_module
+
     def placed(self, config_dir: Path) -> DeclaredHook:
         """With its files below the config directory."""
         return replace(
             self,
-            target=self.target if self.is_service else str(config_dir / self.target),
+            target=self.target if self.is_elsewhere else str(config_dir / self.target),
             secret_file=str(config_dir / self.secret_file) if self.secret_file else "",
             ca_file=str(config_dir / self.ca_file) if self.ca_file else "",
         )

@@ -1,5 +1,7 @@
 """Where a hook stands that is not a program of ours but a service: its `target`, as a value.
 
+`python` may name an installed module instead of a file.
+
 Forms and their targets: `http` a URL; `milter` and `policy` `unix:PATH`, `inet:HOST:PORT` or
 `HOST:PORT`, with an IPv6 address in brackets.
 """
@@ -21,9 +23,15 @@ STAGES_OF = {
 }
 """Of forms whose protocol does not know all stages."""
 
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 _HOST_PORT = re.compile(r"(?:inet:)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
 _MAX_PORT = 65535
 _PATH = re.compile(r"/[!-~]*")
+
+
+def is_module(form: str, target: str) -> bool:
+    """Whether the target of a hook in Python is the name of an installed module, and no file."""
+    return form == "python" and not target.endswith(".py") and bool(_MODULE.fullmatch(target))
 
 
 class BadTarget(ValueError):

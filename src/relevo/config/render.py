@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from relevo.config.free_table import FreeTable
 from relevo.config.model import Config
 from relevo.config.schema import (
     HOOK_KEYS,
@@ -86,5 +87,7 @@ def _plain(value: Any) -> Any:
             return str(value)
         case tuple():
             return list(value)
+        case FreeTable():
+            return value.values
         case _:
             return value

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from relevo.config.free_table import FreeTable
 from relevo.config.hook_model import DeclaredHook
 from relevo.config.model import Config
 from relevo.config.outbound_model import DeclaredRoute
@@ -30,6 +31,7 @@ class Kind(Enum):
     SHARE = "number"
     DURATION = "duration"
     PATH = "path"
+    TABLE = "table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ def _kind(annotation: Any, unit: str) -> Kind:
         float: Kind.SHARE,
         timedelta: Kind.DURATION,
         Path: Kind.PATH,
+        FreeTable: Kind.TABLE,
     }[annotation]
 
 

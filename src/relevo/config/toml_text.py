@@ -40,5 +40,23 @@ def toml_value(key: Key, value: Any) -> str:
             return text if text.isdecimal() else toml_string(text)
         case Kind.DURATION:
             return toml_string(format_duration(value))
+        case Kind.TABLE:
+            return _inline(value.values)
         case _:
             assert_never(key.kind)
+
+
+def _inline(value: Any) -> str:
+    """What a free table holds, on one line."""
+    match value:
+        case dict():
+            pairs = [f"{toml_string(name)} = {_inline(each)}" for name, each in value.items()]
+            return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
+        case list():
+            return f"[{', '.join(map(_inline, value))}]"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return toml_string(value)
+        case _:
+            return repr(value)

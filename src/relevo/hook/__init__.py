@@ -15,6 +15,7 @@ accept. Any other exception is a failure, and `on_error` says what that means.
 from relevo.hook.example import example
 from relevo.hook.message import Message
 from relevo.hook.refusals import Reject, TempFail
+from relevo.hook.settings import BadSettings, Settings, secret, settings
 from relevo.hooks.contract.answers import (
     AliasExistsVerdict,
     AliasResolveVerdict,
@@ -47,6 +48,7 @@ __all__ = [
     "AttemptContext",
     "AttemptVerdict",
     "AuthContext",
+    "BadSettings",
     "ConnectContext",
     "DsnContext",
     "DsnVerdict",
@@ -63,6 +65,9 @@ __all__ = [
     "Reject",
     "RouteVerdict",
     "SessionVerdict",
+    "Settings",
     "TempFail",
     "example",
+    "secret",
+    "settings",
 ]

@@ -1,6 +1,6 @@
 """The process of a hook in Python: calls in on stdin, functions of the file called, answers out.
 
-    python -P -m relevo.hook.runner FILE [ARGUMENT …]
+    python -P -m relevo.hook.runner FILE|MODULE [ARGUMENT …]
 
 It speaks the protocol of workers (docs/reference/hooks.md). Calls run beside each other. What a
 hook prints goes to stderr, so that it cannot be taken for an answer.
@@ -65,6 +65,11 @@ def load_file(path: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def load(target: str) -> ModuleType:
+    """The module of a path, or an installed one of that name. Raises NoHook, and what it raises."""
+    return load_file(target) if os.sep in target else importlib.import_module(target)
 
 
 def function_of(module: ModuleType, stage: str) -> Callable[..., Any]:
@@ -136,7 +141,7 @@ def main(path: str) -> None:
     output = os.dup(1)
     os.dup2(2, 1)  # what the hook prints is no answer
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # it is a text stream
-    asyncio.run(Runner(load_file(path), output).run())
+    asyncio.run(Runner(load(path), output).run())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relevo.hooks.calls import HookPool
+from relevo.hooks.contract.json_form import SETTINGS_VARIABLE
 from relevo.hooks.programs import Form, Program, Programs
 from relevo.hooks.service_forms import service_pools
 from relevo.hooks.settings import pool_settings, worker_count
@@ -103,6 +104,8 @@ class Caller:
         arguments: tuple[str, ...] = (),
     ) -> Called:
         """Run the hook. `inputs`: stdin and, for v2, the context, as in `HookPool.call`."""
+        if program.settings:
+            environment = {**environment, SETTINGS_VARIABLE: program.settings}
         report = self._obstacle(program) or await self._run(program, environment, inputs, arguments)
         version = self.programs.folder.known_version(program.file)
         if version is None:

@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relevo.config.free_table import FreeTable
 from relevo.config.hook_target import SERVICE_FORMS
 from relevo.hooks.contract import OnError, Stage
 from relevo.hooks.files import NOTHING, HookFile, HookFolder, hook_file
@@ -47,6 +48,7 @@ class Program:
     arguments: tuple[str, ...] = ()
     run_as: str = ""
     kind: str = "exec"  # the form of its declaration
+    settings: str = ""  # the table of its declaration as JSON; "": it has none
 
     @property
     def name(self) -> str:
@@ -107,7 +109,7 @@ class Programs:
 
 
 def _from_declaration(pool: int, declared: DeclaredHook) -> Program:
-    if declared.is_service:
+    if declared.is_elsewhere:
         file = HookFile(declared.name, declared.target, NOTHING)
         return _declared_program(pool, declared, file)
     try:
@@ -128,4 +130,5 @@ def _declared_program(pool: int, declared: DeclaredHook, file: HookFile) -> Prog
         declared.arguments,
         declared.run_as,
         declared.form,
+        "" if declared.settings == FreeTable() else declared.settings.json,
     )

@@ -7,15 +7,19 @@ server finds out by trying, so that an edit counts at once.
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relevo.config.hook_target import SERVICE_FORMS
+from relevo.config.hook_target import SERVICE_FORMS, is_module
+from relevo.hook.settings import BadSettings, read_settings
 
 if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.hooks.programs import Program
 
+READY = "relevo.hook.ready."
 _FIRST_LINE = 256  # octets that the kernel reads of a script's first line
 
 
@@ -24,6 +28,8 @@ def find_fault(config: Config, program: Program) -> str:
     file = program.file
     if program.kind in SERVICE_FORMS:
         return ""  # whether it is there is seen by asking it
+    if is_module(program.kind, file.path):
+        return _fault_of_module(file.path, program.settings)
     if file.problem:
         return file.problem
     if program.kind != "python" and not os.access(file.path, os.X_OK):
@@ -33,6 +39,21 @@ def find_fault(config: Config, program: Program) -> str:
     if program.kind == "python":
         return "" if os.access(file.path, os.R_OK) else "it cannot be read"
     return _fault_of_script(file.path)
+
+
+def _fault_of_module(name: str, settings: str) -> str:
+    """Settings are looked at of our own hooks only: to do it the module must be run."""
+    try:
+        if find_spec(name) is None:
+            return f"there is no Python module {name}"
+    except ImportError:
+        return f"there is no Python module {name}"
+    if name.startswith(READY):
+        try:
+            read_settings(import_module(name).Settings, settings)
+        except BadSettings as error:
+            return str(error)
+    return ""
 
 
 def _fault_of_script(path: str) -> str:

@@ -91,3 +91,71 @@ def test_shown_tables_are_read_back(tmp_path: Path) -> None:
     tree = json.loads(render_json(config))["config"]
     assert [hook["name"] for hook in tree["hook"]] == ["judge", "second"]
     assert tree["hook"][0]["timeout"] == "5s"
+
+
+SETTINGS = """\
+[[hook]]
+form = "python"
+target = "relevo.hook.ready.rspamd"
+[hook.settings]
+url = "http://127.0.0.1:1/"
+score = 1.5
+is_on = true
+names = ["a", "b"]
+[[hook.settings.zones]]
+zone = 'x"y'
+[[hook]]
+target = "judge"
+"""
+
+
+def test_settings_are_a_table_of_the_hook_above(tmp_path: Path) -> None:
+    first, second = read(tmp_path, SETTINGS).hook
+    assert first.settings.values == {
+        "url": "http://127.0.0.1:1/",
+        "score": 1.5,
+        "is_on": True,
+        "names": ["a", "b"],
+        "zones": [{"zone": 'x"y'}],
+    }
+    assert second.settings.values == {}
+
+
+def test_settings_are_shown_so_that_they_can_be_read_again(tmp_path: Path) -> None:
+    config = read(tmp_path, SETTINGS)
+    (again := tmp_path / "again").mkdir()
+    assert read(again, render_toml(config)).hook[0].settings == config.hook[0].settings
+    assert json.loads(render_json(config))["config"]["hook"][0]["settings"]["score"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param('"x"', "is not a table", id="text"),
+        pytest.param("{ at = 2026-01-01 }", "neither text, number", id="date"),
+        pytest.param("{ a = inf }", "is not a number", id="infinity"),
+        pytest.param(f'{{ a = "{"x" * 70_000}" }}', "larger than", id="large"),
+        pytest.param(f"{{ a = {'[' * 9}{']' * 9} }}", "deep", id="deep"),
+    ],
+)
+def test_settings_that_cannot_be_handed_on(tmp_path: Path, value: str, words: str) -> None:
+    (problem,) = problems(tmp_path, f'[[hook]]\ntarget = "a"\nsettings = {value}\n')
+    assert "relevo.toml:3: hook.settings" in problem
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("form", "target", "is_below"),
+    [
+        ("python", "relevo.hook.ready.rspamd", False),
+        ("python", "my.spam", False),
+        ("python", "spam.py", True),
+        ("python", "hooks/spam.py", True),
+        ("exec", "a.b", True),
+    ],
+)
+def test_a_name_with_dots_is_an_installed_module(
+    tmp_path: Path, form: str, target: str, is_below: bool
+) -> None:
+    (hook,) = read(tmp_path, f'[[hook]]\nform = "{form}"\ntarget = "{target}"\n').hook
+    assert hook.target == (str(tmp_path / target) if is_below else target)

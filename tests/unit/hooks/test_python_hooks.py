@@ -92,3 +92,23 @@ def test_its_file_needs_no_run_bit(make_site: MakeSite) -> None:
     site = make(make_site, "")
     (program,) = Programs(site.config).of(Stage.MAIL)
     assert find_fault(site.config, program) == ""
+
+
+async def test_settings_reach_the_function(make_site: MakeSite) -> None:
+    site = make_site(f'{TOML}[hook.settings]\nword = "w"\n')
+    write(
+        site,
+        "class Mine(Settings, frozen=True):\n    word: str\n"
+        "async def mail(context): return {'tags': [settings(Mine).word]}",
+    )
+    assert (await ask(stage_hooks(site))).changes.tags == ("w",)
+
+
+async def test_an_installed_module_needs_no_file(make_site: MakeSite) -> None:
+    outcome = await ask(stage_hooks(make_site(TOML.replace("spam.py", "relevo.hook.starter"))))
+    assert "has no function mail" in reason_of(outcome)
+
+
+def test_a_module_that_is_not_there_is_found_by_looking(make_site: MakeSite) -> None:
+    programs = Programs(config := make_site(TOML.replace("spam.py", "no.such")).config)
+    assert find_fault(config, programs.of(Stage.MAIL)[0]) == "there is no Python module no.such"

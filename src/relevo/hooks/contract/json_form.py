@@ -14,6 +14,9 @@ from relevo.hooks.contract import answers, contexts
 from relevo.hooks.contract.stages import Stage
 from relevo.hooks.contract.verdicts import Accept, InvalidVerdict, Verdict
 
+SETTINGS_VARIABLE = "RELEVO_HOOK_SETTINGS"
+"""In the environment of a hook whose declaration has a table of settings: it as a JSON object."""
+
 encode_context = msgspec.json.Encoder().encode
 
 TYPES: dict[Stage, tuple[type, type]] = {

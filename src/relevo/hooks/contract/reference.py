@@ -122,6 +122,9 @@ arguments are those of the declaration.
 | 3 | the context: one JSON object, then the end |
 | 4 | the verdict is written here: one JSON object; nothing is accept (no alias) |
 
+A declaration with a table `[hook.settings]` sets one more variable, `RELEVO_HOOK_SETTINGS`: the
+table as one JSON object.
+
 The exit status must be 0. Any other, a signal, the deadline, or a verdict that is not as below is
 a failure, and `on_error` of the declaration says what it means. Unknown names in a verdict are not
 allowed. Texts are UTF-8; octets of a client that are not have U+FFFD in their place and stand
@@ -155,7 +158,8 @@ calls in any order and is free to take one after the other. It ends when its std
 
 ### The form `python`
 
-With `form = "python"` the target is a Python file with a function for each stage that it is
+With `form = "python"` the target is a Python file, or the name of a module that is installed beside
+relevo (with a dot in it: `mypackage.spam`), with a function for each stage that it is
 declared for, named like it with `_` for `-`: `async def post_data(message, context)`,
 `async def rcpt(context)`. Its processes are those of the form `worker`. A function that is no
 coroutine function runs in a thread.
@@ -174,7 +178,28 @@ async def post_data(message: Message, context: PostDataContext) -> PostDataVerdi
 take `text`, `code` and `enhanced`. A `Message` has `octets`, `head`, `body`, and as
 `email.message.EmailMessage` `fields` (the header alone) and `parsed`. None is accept. What the file
 prints goes to stderr; any other exception is a failure of that call. Modules beside the file can be
-imported. An edit of the file counts for the next call, one of its modules when the file is touched.
+imported. An edit of the file counts for the next call, one of its modules when the file is touched;
+an installed module is loaded anew by `relevo reload`.
+
+`settings(Mine)` is the table `[hook.settings]` of the declaration, checked against your class:
+
+```python
+from relevo.hook import MailContext, Reject, Settings, settings
+
+
+class Mine(Settings, frozen=True):
+    domains: list[str]
+    text: str = "Not from there"
+
+
+async def mail(context: MailContext) -> None:
+    mine = settings(Mine)
+    if context.reverse_path.rpartition("@")[2] in mine.domains:
+        raise Reject(mine.text)
+```
+
+Hooks that are written already: [ready-made hooks](../how-to/ready-hooks.md). To try a hook without
+a server: [test a hook](../how-to/test-hooks.md).
 
 {services}
 ### The parts of a verdict
