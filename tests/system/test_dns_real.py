@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ import uvloop
 from harness.dns_zones import SPF_RECORDS, DnsServer, start_dns
 from harness.processes import Reaper, reaping
 from relevo.dns import DnsFailed, MailExchange, NameServer, Outcome, Resolver, parse_server
+from relevo.dns.transport import ask_over_udp
 from relevo.mailauth import SpfOutcome, check_host
 
 pytestmark = pytest.mark.needs_debian("nsd")
@@ -166,6 +168,35 @@ def test_a_silent_server_costs_the_deadline_and_no_more(run: Run[Any]) -> None:
         took, outcome = run(check())
     assert 0.25 < took < 2
     assert outcome is SpfOutcome.TEMPERROR
+
+
+def test_a_question_given_up_at_any_moment_leaves_no_socket(run: Run[Any]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+
+        async def check() -> None:
+            server = NameServer(*silent.getsockname())
+            before = sockets()
+            for steps in range(6):
+                question = asyncio.create_task(ask_over_udp(server, b"x", bytes))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                question.cancel()
+                await asyncio.wait([question])
+                assert question.cancelled()
+            await asyncio.sleep(0)
+            assert sockets() == before
+
+        run(check())
+
+
+def sockets() -> int:
+    """How many this process has."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            count += str(descriptor.readlink()).startswith("socket:")
+    return count
 
 
 def test_the_next_server_answers_for_a_dead_one_and_is_then_asked_first(

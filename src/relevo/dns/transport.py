@@ -19,6 +19,7 @@ T = TypeVar("T")
 MAX_JUNK = 32
 """Datagrams that are not the answer, after which a question is given up: somebody is guessing."""
 
+_MOST_OCTETS = 65_535  # of a datagram
 _LENGTH = struct.Struct("!H")
 
 
@@ -32,26 +33,19 @@ async def ask_over_udp(server: NameServer, wire: bytes, read: Callable[[bytes], 
     Raises ServerUnreachable.
     """
     loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-    # connected here: when a loop does it and it fails, uvloop leaves the socket to the collector
+    # No transport: one that is cancelled while uvloop makes it can be closed by nobody.
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.connect((server.host, server.port))
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(read, result), sock=sock
-        )
-    except OSError as error:
-        sock.close()
-        raise ServerUnreachable(_reason(error)) from error
-    except asyncio.CancelledError:
-        sock.close()
-        raise
-    try:
-        transport.sendto(wire)
-        return await result
-    finally:
-        transport.abort()
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        try:
+            sock.connect((server.host, server.port))
+            sock.send(wire)
+            for _ in range(MAX_JUNK):
+                found = read(await loop.sock_recv(sock, _MOST_OCTETS))
+                if found is not None:
+                    return found
+        except OSError as error:
+            raise ServerUnreachable(_reason(error)) from error
+    raise ServerUnreachable(f"{MAX_JUNK} answers to other questions")
 
 
 async def ask_over_tcp(server: NameServer, wire: bytes, read: Callable[[bytes], T | None]) -> T:
@@ -73,36 +67,6 @@ async def ask_over_tcp(server: NameServer, wire: bytes, read: Callable[[bytes], 
     if result is None:
         raise ServerUnreachable("the answer was to another question")
     return result
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """Gives each datagram to `read` until one is the answer."""
-
-    def __init__(self, read: Callable[[bytes], T | None], result: asyncio.Future[T]) -> None:
-        self._read = read
-        self._result = result
-        self._junk = 0
-
-    def datagram_received(self, data: bytes, _addr: object) -> None:
-        if self._result.done():
-            return
-        found = self._read(data)
-        if found is not None:
-            self._result.set_result(found)
-            return
-        self._junk += 1
-        if self._junk >= MAX_JUNK:
-            self._fail(ServerUnreachable(f"{MAX_JUNK} answers to other questions"))
-
-    def error_received(self, exc: Exception) -> None:
-        self._fail(ServerUnreachable(_reason(exc)))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(ServerUnreachable(_reason(exc) if exc else "the socket was closed"))
-
-    def _fail(self, error: ServerUnreachable) -> None:
-        if not self._result.done():
-            self._result.set_exception(error)
 
 
 def _reason(error: Exception) -> str:
