@@ -1,8 +1,9 @@
 """The writer thread of a worker: group commit.
 
 Callers put requests into a queue and await their futures. The thread takes everything that waits,
-appends and syncs large content outside the lock, then takes its turn, commits one transaction and
-answers all futures with one call into the loop. So the more callers wait, the less each costs.
+appends and syncs large content outside the lock, takes its turn, adds what came while it waited for
+that, commits one transaction and answers all futures with one call into the loop. So the more
+callers wait, the less each costs.
 
 Failure: the whole batch fails with `StoreFailed`. The segment is abandoned, the connection closed;
 before the next batch the database is opened and checked anew, and a first small commit overwrites
@@ -19,12 +20,13 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 import apsw
 
-from relevo.queue.commit import Batch, Calling, Request
+from relevo.queue.commit import Adding, Batch, Calling, Finishing, Request
 from relevo.queue.database import (
     DatabaseError,
     QueuePaths,
@@ -83,6 +85,7 @@ class Writer:
         self._events = events
         self._answer = answer
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
+        self._aside: deque[Request | None] = deque()  # taken from there, and not served yet
         self._is_closed = False
         self._ticks = 0
         self._tell_at = 0  # tick from which a probe that fails is told of
@@ -127,12 +130,12 @@ class Writer:
         while is_running:
             batch = []
             try:
-                request = self._requests.get(timeout=max(0.0, self._next_tick - time.monotonic()))
+                request = self._first()
                 while request is not None:
                     batch.append(request)
                     if len(batch) == _MOST_REQUESTS:
                         break
-                    request = self._requests.get_nowait()
+                    request = self._next()
                 else:
                     is_running = False
             except Empty:
@@ -149,6 +152,16 @@ class Writer:
         self._serve([])
         self._close()
 
+    def _first(self) -> Request | None:
+        """Wait for a request until the next tick. Raises Empty."""
+        if self._aside:
+            return self._aside.popleft()
+        return self._requests.get(timeout=max(0.0, self._next_tick - time.monotonic()))
+
+    def _next(self) -> Request | None:
+        """One that waits already. Raises Empty."""
+        return self._aside.popleft() if self._aside else self._requests.get_nowait()
+
     def _serve(self, requests: list[Request]) -> None:
         """Looks first, then one transaction, then the answers."""
         answers: list[Answer] = []
@@ -159,7 +172,7 @@ class Writer:
             else:
                 writes.append(request)
         if writes or len(self._events):
-            error = self._commit(writes)
+            error = self._commit(writes, may_grow=True)
             if error is None or self._connection is None or len(writes) < 2:
                 answers += [(request, error) for request in writes]
             else:
@@ -176,8 +189,11 @@ class Writer:
             return self._judge(error)
         return None
 
-    def _commit(self, requests: list[Request]) -> BaseException | None:
-        """One transaction of all requests; None or why it failed."""
+    def _commit(self, requests: list[Request], *, may_grow: bool = False) -> BaseException | None:
+        """One transaction of all requests; None or why it failed.
+
+        With `may_grow`, also of those that came while the turn was waited for: they are added.
+        """
         batch = Batch(self._owner)
         recorded: list[EventRow] = []
         try:
@@ -187,8 +203,11 @@ class Writer:
             recorded = self._events.take()
             batch.add_events(recorded)
             self._segments.sync()
-            with self._turn, Transaction(connection):
-                messages = batch.execute(connection)
+            with self._turn:
+                if may_grow:
+                    self._join(batch, requests)
+                with Transaction(connection):
+                    messages = batch.execute(connection)
             self.messages = messages
             if self._segments.has_rolled:  # soon the next one is needed: see what is dead
                 self._collect(connection)
@@ -196,6 +215,25 @@ class Writer:
             self._events.give_back(recorded)
             return self._judge(error)
         return None
+
+    def _join(self, batch: Batch, requests: list[Request]) -> None:
+        """Take into a batch that has its turn what came meanwhile and has no part in a segment.
+
+        The turn of another worker takes as long as a sync, and all that came in it would else wait
+        for one more of each.
+        """
+        try:
+            while len(requests) < _MOST_REQUESTS:
+                request = self._requests.get_nowait()
+                if request is None or not _may_join(request):
+                    self._aside.append(request)
+                    if request is None:
+                        return
+                else:
+                    requests.append(request)
+                    batch.gather(request, self._segments.append)
+        except Empty:
+            pass
 
     def _judge(self, error: Exception) -> Exception:
         """What the caller gets: the world failed, or the request is wrong in itself."""
@@ -320,7 +358,7 @@ class Writer:
         left: list[Answer] = []
         with contextlib.suppress(Empty):
             while True:
-                request = self._requests.get_nowait()
+                request = self._next()
                 if request is not None:
                     left.append((request, StoreClosed("the store is closed")))
         if left:
@@ -331,3 +369,14 @@ class Writer:
         self._anchor.close()
         self.generation.close()
         self._turn.close()
+
+
+def _may_join(request: Request) -> bool:
+    """Whether it can join a batch whose records are on disk: it is no look and has no record."""
+    match request:
+        case Adding():
+            return request.rows.record is None
+        case Finishing():
+            return all(rows.record is None for rows in request.dsns)
+        case Calling():
+            return not request.is_look

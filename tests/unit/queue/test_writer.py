@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import errno
 import resource
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import apsw
 import pytest
 
 from relevo.queue import database as queue_database
 from relevo.queue import writer
-from relevo.queue.database import QueuePaths, Turn, connect, create_database
+from relevo.queue.database import QueuePaths, Transaction, Turn, connect, create_database
 from relevo.queue.disk import Disk
 from relevo.queue.sqlite import SqliteStore
 from relevo.queue.store import StoreFailed
@@ -419,5 +421,47 @@ def test_commits_wait_for_their_turn(tmp_path: Path) -> None:
                 assert not done
             await task
             turn.close()
+
+    run(check())
+
+
+def test_what_comes_while_the_turn_is_waited_for_is_of_the_same_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for what has a record in a segment, which is not on disk yet."""
+    transactions: list[Transaction] = []
+    asks_for_its_turn = threading.Event()
+
+    class Counted(Transaction):
+        def __enter__(self) -> None:
+            transactions.append(self)
+            super().__enter__()
+
+    class Announced(Turn):
+        def __enter__(self) -> Self:
+            asks_for_its_turn.set()
+            return super().__enter__()
+
+    monkeypatch.setattr(writer, "Turn", Announced)
+
+    async def check() -> None:
+        async with opened(tmp_path) as store:
+            (unit,) = await store.add(message(), lease=True)
+            monkeypatch.setattr(writer, "Transaction", Counted)
+            asks_for_its_turn.clear()
+            turn = Turn(QueuePaths(tmp_path))
+            with turn:
+                first = asyncio.create_task(store.add(message(), lease=False))
+                await until(asks_for_its_turn.is_set)
+                others = [
+                    asyncio.create_task(store.add(message(data), lease=False))
+                    for data in (b"x", SEGMENT_SIZED, b"x")
+                ]
+                ended = asyncio.create_task(store.finish(delivered(unit)))
+                await asyncio.sleep(0)
+            await asyncio.gather(first, ended, *others)
+            assert len(transactions) == 2
+            turn.close()
+            assert await store.waiting() == 4
 
     run(check())
