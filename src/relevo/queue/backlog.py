@@ -3,7 +3,9 @@
 A unit that is due is leased where its route has room, else it moves into the backlog of the worker
 that serves its route; so whatever waits behind one next hop is passed by once and never looked at
 again until there is room. A backlog is taken from route by route, in turn, the oldest message of a
-route first, by index: a next hop with a hundred thousand units costs the others one seek.
+route first (by `relevo.queue.wishes` an urgent one counts as older), by index: a next hop with a
+hundred thousand units costs the others one seek. Whatever its sender wanted delivered by now is
+taken though there is no room, so that the sender hears of it.
 
 In the table a unit of a backlog has a negative owner. Backlogs outlive their workers: whoever gets
 the number next goes on with it.
@@ -28,6 +30,7 @@ _log = logging.getLogger(__name__)
 Key = tuple[str, int]  # message, number
 
 MOST_MOVED = 200  # due units of one round: others wait for its commit
+MOST_EXPIRED = 50  # units of one round that no room is asked for
 MOST_STEPS = 500  # seeks in the backlog of one round
 _AT_ONCE = 32  # rows read between two decisions, and keys of a statement
 
@@ -39,9 +42,11 @@ _ANY = (
     " OR EXISTS (SELECT 1 FROM unit WHERE owner = ? AND owner < 0)"
 )
 _WAITING = (
-    "SELECT route, message, number FROM unit WHERE owner = ? AND owner < 0"
-    " AND (route, message, number) > (?, ?, ?) ORDER BY route, message, number LIMIT ?"
+    "SELECT route, sequence, number, message FROM unit WHERE owner = ? AND owner < 0"
+    " AND (route, sequence, number) > (?, ?, ?) ORDER BY route, sequence, number LIMIT ?"
 )
+_EXPIRED = "SELECT message, number, route FROM unit WHERE expires <= ? AND owner = ? LIMIT ?"
+_HAS_EXPIRED = "UPDATE unit SET expires = NULL WHERE message = ? AND number = ?"
 _OWN = "UPDATE unit SET owner = ? WHERE (message, number) IN (VALUES {keys})"
 _ROWS = (
     "SELECT message, number, route, due, attempts, recipients, created, size, envelope, content,"
@@ -102,6 +107,12 @@ class _Taking:
         self.keys: list[Key] = []
         self.full: set[str] = set()
 
+    def take_anyway(self, route: str, key: Key) -> None:
+        """Lease it, and as one unit less of what there is room for."""
+        self._left[route] = self._left.get(route, self._room.of(route)) - 1
+        self.most -= 1
+        self.keys.append(key)
+
     def take(self, route: str, key: Key) -> bool:
         """Lease it, if there is room."""
         left = self._left.get(route)
@@ -123,11 +134,21 @@ def take_round(
 ) -> Round:
     """Own what there is room for; inside the caller's transaction."""
     taking = _Taking(room, now)
+    _take_expired(connection, worker, now, taking)
     is_more, others = _take_due(connection, worker, now, room, taking)
     circle, is_cut = _take_waiting(connection, worker, taking, circle)
     _set_owner(connection, worker, taking.keys)
     rows = sorted(_rows(connection, taking.keys), key=lambda row: row.due)
     return Round(rows, circle, is_more or is_cut, frozenset(taking.full), others)
+
+
+def _take_expired(connection: apsw.Connection, worker: int, now: float, taking: _Taking) -> None:
+    """What waits in the backlog for longer than its sender wants; each unit once."""
+    found = list(connection.execute(_EXPIRED, (now, backlog_of(worker), MOST_EXPIRED)))
+    for message, number, route in found:
+        taking.take_anyway(route, (message, number))
+        connection.execute(_HAS_EXPIRED, (message, number))
+    _set_owner(connection, worker, taking.keys)
 
 
 def _take_due(
@@ -155,10 +176,10 @@ def _take_waiting(
         if taking.most <= 0:
             return _from(at[0]), True
         found = list(connection.execute(_WAITING, (backlog, *at, _AT_ONCE)))
-        for route, message, number in found:
+        for route, sequence, number, message in found:
             if has_wrapped and route > began:
                 return _from(began), False
-            at = (route, message, number)
+            at = (route, sequence, number)
             if not taking.take(route, (message, number)):
                 kind = route.partition(":")[0]
                 at = (f"{kind};" if kind in taking.closed else route, _LAST, 0)

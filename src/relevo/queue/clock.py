@@ -4,9 +4,9 @@ Times in the queue are the wall clock's, since they outlive the machine's uptime
 set forward by years, every waiting message would be too old at once; were it set back, no retry
 would come for as long. So a step of more than five minutes, noticed while the server runs by
 comparison with a clock that nobody sets, moves the times of what waits with it: a message keeps its
-age, and its next try comes when it would have come. Three kinds of time stay as they are: history,
-which tells what was shown; tries more than six hours ahead, which wait for a date, not for an age;
-and whatever was written after the step.
+age, and its next try comes when it would have come. Kinds of time that stay as they are: history,
+which tells what was shown; a date for which a sender has a message held; tries more than six hours
+ahead, if no sender asked for that interval; and whatever was written after the step.
 
 What no process saw, a step between two runs, cannot be told from time that passed. For that the
 age of a message is taken at the time its try was due (`relevo.delivery.dispatcher`), and one that
@@ -33,16 +33,27 @@ _MOVE_MESSAGES = """
 UPDATE message SET created = created + :size
 WHERE created <= :before AND created NOT BETWEEN :low AND :now
 """
-_MOVE_UNITS = "UPDATE unit SET due = due + :size WHERE due <= :latest"
+# What its sender holds for an interval moves however long that is, what waits for a date never.
+_MOVE_UNITS = (
+    "UPDATE unit SET due = due + :size WHERE due <= :latest AND (hold IS NULL OR attempts > 0)"
+    " OR hold = 1 AND attempts = 0 AND due < :held"
+)
+_MOVE_EXPIRIES = "UPDATE unit SET expires = expires + :size WHERE expires IS NOT NULL"
 _FURTHEST_DATE = 60 * 86400.0  # seconds ahead; a later try that is not held is a clock's mistake
 _TRY_FROM_THE_FUTURE = """
-UPDATE unit SET due = min(due, :now) WHERE due < :held AND (
+UPDATE unit SET due = min(due, :now) WHERE due < :held AND (hold IS NULL OR attempts > 0) AND (
     due > :now + :furthest
     OR EXISTS (SELECT 1 FROM message WHERE id = unit.message AND created > :now + :least)
 )
 """
-_LATEST_TRY = (
-    "SELECT due FROM unit WHERE owner IS NULL AND due < ? ORDER BY due DESC LIMIT 1"  # by index
+_HELD_FROM_THE_FUTURE = """
+UPDATE unit SET due = :now + due - message.created FROM message
+WHERE hold = 1 AND attempts = 0 AND due < :held
+    AND message.id = unit.message AND message.created > :now + :least
+"""
+_LATEST_TRY = (  # by index
+    "SELECT due FROM unit WHERE owner IS NULL AND due < ? AND (hold IS NULL OR attempts > 0)"
+    " ORDER BY due DESC LIMIT 1"
 )
 _NOT_FROM_THE_FUTURE = "UPDATE message SET created = :now WHERE created > :now + :least"
 
@@ -88,7 +99,10 @@ def move_waiting(connection: apsw.Connection, step: Step) -> int:
     low = step.now - step.slack  # what came since the step was created between these
     values = {"size": step.size, "before": step.before, "low": low, "now": step.now}
     connection.execute(_MOVE_MESSAGES, values)
-    connection.execute(_MOVE_UNITS, {"size": step.size, "latest": step.before + _LONGEST_RETRY})
+    connection.execute(_MOVE_EXPIRIES, {"size": step.size})
+    latest = step.before + _LONGEST_RETRY
+    units = {"size": step.size, "latest": latest, "held": HELD_UNTIL}
+    connection.execute(_MOVE_UNITS, units)
     return connection.changes()
 
 
@@ -112,4 +126,5 @@ def count_from_now(connection: apsw.Connection, now: float) -> None:
     bounds = {"now": now, "least": LEAST_STEP}
     tries = {**bounds, "furthest": _FURTHEST_DATE, "held": HELD_UNTIL}
     connection.execute(_TRY_FROM_THE_FUTURE, tries)
+    connection.execute(_HELD_FROM_THE_FUTURE, {**bounds, "held": HELD_UNTIL})
     connection.execute(_NOT_FROM_THE_FUTURE, bounds)

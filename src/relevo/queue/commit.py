@@ -16,6 +16,7 @@ from itertools import chain
 import apsw
 
 from relevo.queue.history import EventRow
+from relevo.queue.wishes import SET_WISHES, WishRow
 
 MessageRow = tuple[str, float, int, bytes, bytes | None, str | None, int | None]
 UnitRow = tuple[str, int, str, float, int, int | None, bytes]
@@ -51,6 +52,7 @@ class NewRows:
     units: Sequence[UnitRow]
     events: list[EventRow]
     record: tuple[bytes, bytes] | None  # metadata and content for the segment
+    wishes: WishRow | None = None
 
 
 @dataclass(slots=True)
@@ -120,6 +122,7 @@ class Batch:
         self._owner = owner
         self._messages: list[MessageRow] = []
         self._units: list[UnitRow] = []
+        self._wishes: list[WishRow] = []
         self._events: list[EventRow] = []
         self._ended: list[UnitKey] = []
         self._changed: list[UnitChange] = []
@@ -143,10 +146,14 @@ class Batch:
             self._calls.append(request)
 
     def _gather_rows(self, rows: NewRows, place: Callable[[bytes, bytes], tuple[str, int]]) -> None:
-        rows = _placed(rows, place)
+        self._take(_placed(rows, place))
+
+    def _take(self, rows: NewRows) -> None:
         self._messages.append(rows.message)
         self._units += rows.units
         self._events += rows.events
+        if rows.wishes is not None:
+            self._wishes.append(rows.wishes)
 
     def add_events(self, events: list[EventRow]) -> None:
         self._events += events
@@ -161,6 +168,8 @@ class Batch:
         _run(connection, _CHANGE_UNITS, self._changed, self._owner)
         _run(connection, _INSERT_MESSAGES, self._messages)
         _run(connection, _INSERT_UNITS, self._units)
+        for wishes in self._wishes:
+            connection.execute(SET_WISHES, wishes)
         events = _run(connection, _INSERT_EVENTS, self._events)
         for call in self._calls:
             call.result = call.work(connection)
@@ -178,9 +187,7 @@ class Batch:
         gone = connection.total_changes() - before - found
         if found:
             for rows in request.dsns:
-                self._messages.append(rows.message)
-                self._units += rows.units
-                self._events += rows.events
+                self._take(rows)
         return gone
 
 
@@ -191,7 +198,7 @@ def _placed(rows: NewRows, place: Callable[[bytes, bytes], tuple[str, int]]) -> 
     file, start = place(*rows.record)
     identity, created, size, envelope, content, _, _ = rows.message
     message = (identity, created, size, envelope, content, file, start)
-    return NewRows(message, rows.units, rows.events, None)
+    return NewRows(message, rows.units, rows.events, None, rows.wishes)
 
 
 def release_units(connection: apsw.Connection, owner: int, keys: Sequence[UnitKey]) -> int:

@@ -41,6 +41,11 @@ _LOOK_AT_START = 0.5
 _STEPS_BETWEEN_LOOKS = 1000  # of SQLite's machine, at the clock
 _STATEMENTS = 1024  # multi-row statements exist once for each number of rows
 
+_TRY_NOW = (
+    "UPDATE unit SET due = ? WHERE owner IS NULL AND due > ? AND due < ?"
+    " AND (hold IS NULL OR attempts > 0)"
+)
+
 _Change = tuple[str, tuple[float, ...]]  # an UPDATE of units, its values
 
 
@@ -307,8 +312,8 @@ def release_owner(data_dir: Path, owner: int) -> int:
 def start_over(data_dir: Path, now: float, *, tries_all: bool = True, workers: int = 0) -> int:
     """At start, when no worker can be running: no unit is leased.
 
-    With `tries_all` what waited, and is not held, is tried at once, however long it was to wait:
-    what kept it may be what made the operator restart. Otherwise the backlogs of the first
+    With `tries_all` what waited, and is held by nobody, is tried at once, however long it was to
+    wait: what kept it may be what made the operator restart. Otherwise the backlogs of the first
     `workers` stay as they are, for those who get their numbers. A message from the future (the
     clock was set back) is as old as if it had just come. Returns how many units changed. Raises
     DatabaseError.
@@ -318,12 +323,7 @@ def start_over(data_dir: Path, now: float, *, tries_all: bool = True, workers: i
         ("UPDATE unit SET owner = NULL WHERE owner < ?", (0 if tries_all else -workers,)),
     ]
     if tries_all:
-        changes.append(
-            (
-                "UPDATE unit SET due = ? WHERE owner IS NULL AND due > ? AND due < ?",
-                (now, now, HELD_UNTIL),
-            )
-        )
+        changes.append((_TRY_NOW, (now, now, HELD_UNTIL)))
     return _update_units(data_dir, changes, started_at=now)
 
 

@@ -25,6 +25,7 @@ from relevo.queue.own_files import write_own_file
 from relevo.queue.records import encode, metadata_of
 from relevo.queue.sqlite import StoreOptions
 from relevo.queue.store import Content, Envelope, MessageId, NewMessage, NewUnit, QueuedRecipient
+from relevo.queue.wishes import SET_WISHES, wish_row
 
 _WRITER = 62  # in the numbers of event rows; workers count from 0
 _BATCH = 100  # messages a transaction
@@ -198,6 +199,9 @@ class Loader:
                 for number, unit in enumerate(message.units)
             ],
         )
+        if message.envelope.wishes is not None:
+            wishes = wish_row(message.id, message.created, message.envelope.wishes)
+            self._connection.execute(SET_WISHES, wishes)
         events = self._numbers.rows(message.events)
         self._connection.executemany(_INSERT_EVENT, events)
         self._connection.execute(_COUNT, (1, len(events)))

@@ -26,6 +26,7 @@ from relevo.queue.leases import content_of
 from relevo.queue.records import decode_envelope, decode_recipients
 from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import Content, MessageId, Summary
+from relevo.queue.wishes import end_hold
 
 _WRITER = 63  # in the numbers of event rows; workers count from 0
 _PAGE = 500
@@ -58,12 +59,16 @@ _LEASED = (
 _RECIPIENTS = "SELECT recipients FROM unit WHERE message = ? AND number = ?"
 _OLDEST = "SELECT created FROM message ORDER BY id LIMIT 1"
 _RETRY = "UPDATE unit SET due = ?, owner = NULL WHERE message = ? AND (owner IS NULL OR owner < 0)"
-_RETRY_UNHELD = f"{_RETRY} AND due < {HELD_UNTIL}"
+_RETRY_UNHELD = f"{_RETRY} AND due < {HELD_UNTIL} AND (hold IS NULL OR attempts > 0)"
 _HOLD = (
     "UPDATE unit SET due = ?, owner = NULL"
     " WHERE message = ? AND (owner IS NULL OR owner < 0) AND due < ?"
 )
-_RELEASE = "UPDATE unit SET due = ? WHERE message = ? AND owner IS NULL AND due >= ?"
+_RELEASE = (
+    "UPDATE unit SET due = ? WHERE message = ? AND owner IS NULL"
+    " AND (due >= ? OR hold IS NOT NULL AND attempts = 0)"
+)
+_NO_HOLD = "UPDATE unit SET hold = NULL WHERE message = ? AND hold IS NOT NULL AND due <= ?"
 _FILE = (
     "SELECT file, (SELECT count(*) FROM unit WHERE message = id AND owner >= 0)"
     " FROM message WHERE id = ?"
@@ -307,7 +312,11 @@ class QueueReader:
 
         def change(identity: str) -> bool:
             self._connection.execute(sql, (due, identity, *more))
-            return self._connection.changes() > 0
+            is_changed = self._connection.changes() > 0
+            self._connection.execute(_NO_HOLD, (identity, self._clock()))
+            if self._connection.changes():  # its sender's time is not waited for
+                end_hold(self._connection, identity, self._clock())
+            return is_changed
 
         return self._act(identities, change, action, gone=False)
 

@@ -34,6 +34,7 @@ from relevo.queue.loading import give_to_owner
 from relevo.queue.records import encode
 from relevo.queue.salvage import Salvaged, salvage
 from relevo.queue.store import StoreFailed
+from relevo.queue.wishes import put_back
 
 _HAS_MESSAGE = "SELECT 1 FROM message WHERE id = ?"
 _HAS_UNITS = "SELECT 1 FROM unit WHERE message = ? LIMIT 1"
@@ -136,6 +137,7 @@ def _rebuild(paths: QueuePaths, new: QueuePaths, now: float) -> Repaired:
             for record in find_records(paths.spool):
                 _consider(connection, record, found, salvaged, now)
             _leave_out(connection, found)
+            put_back(connection)
             connection.execute(_RECOUNT, (max(salvaged.generation, newest),))
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:

@@ -44,6 +44,7 @@ from relevo.queue.store import (
     Unit,
     UnitResult,
 )
+from relevo.queue.wishes import wish_row
 from relevo.queue.writer import Answer, Writer
 
 _POOL_THREADS = 4  # seals of large files, segments being filled
@@ -290,7 +291,9 @@ class SqliteStore:
         row = (
             identity, message.created, content.size, encode(message.envelope), blob, file, None,
         )  # fmt: skip
-        return NewRows(row, units, self._numbers.rows(message.events), record)
+        wishes = message.envelope.wishes
+        wished = None if wishes is None else wish_row(identity, message.created, wishes)
+        return NewRows(row, units, self._numbers.rows(message.events), record, wished)
 
     def _owner_for(self, route: str, place: Place | None) -> int:
         worker = None if place is None else place(route)

@@ -62,6 +62,23 @@ class QueuedRecipient:
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the sender wishes of the delivery; times in seconds after the message came.
+
+    `deliver_by`: until then, None: whenever. `returns`: not at all after it, else the sender is
+    told that it is late; `traces`: the sender is told of each relay. `hold`: not before; `is_date`:
+    that was a date, which stays when the clock is set.
+    """
+
+    deliver_by: float | None = None
+    returns: bool = False
+    traces: bool = False
+    hold: float = 0.0
+    is_date: bool = False
+    priority: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """What travels beside a message."""
 
@@ -72,6 +89,7 @@ class Envelope:
     envid: str = ""
     requires_tls: bool = False  # REQUIRETLS (RFC 8689)
     auth: str = ""  # who submitted it; "" for mail from outside
+    wishes: Wishes | None = None  # of the sender, for the delivery
     is_dsn: bool = False
     tags: tuple[str, ...] = ()  # what hooks gave it, for the hooks of later stages
 
@@ -142,6 +160,20 @@ class Unit:
     recipients: tuple[QueuedRecipient, ...]  # all of the unit, the final ones too
     content: Content
     due: float = inf  # when this try should have been; infinity: just now
+
+    @property
+    def since(self) -> float:
+        """From when on its age counts: it came then, or was let go by its sender's wish."""
+        wishes = self.envelope.wishes
+        return self.created if wishes is None else self.created + wishes.hold
+
+    @property
+    def deadline(self) -> float:
+        """Until when its sender wants it delivered; infinity: whenever."""
+        wishes = self.envelope.wishes
+        if wishes is None or wishes.deliver_by is None:
+            return inf
+        return self.created + wishes.deliver_by
 
 
 @dataclass(frozen=True, slots=True)
