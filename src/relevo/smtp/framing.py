@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from relevo.smtp.buffer import InputBuffer
 
 _END: Final = b"\r\n.\r\n"
+_SHORT_LINE: Final = 20  # octets
 _BAD_LINE_END: Final = re.compile(rb"\r[^\n]|(?<!\r)\n", re.DOTALL)
 
 
@@ -40,7 +41,16 @@ def stuff(data: bytes) -> bytes:
 
 
 def has_only_crlf(data: bytes) -> bool:
-    """Whether each CR is followed by LF and each LF preceded by CR."""
+    """Whether each CR is followed by LF and each LF preceded by CR.
+
+    Without its CRs and then with one before each LF, the data is what it was: both are searches
+    for one octet, which C does a word at a time, where a count looks at each octet. With short
+    lines the counts are faster; how many lines there are is found out by the way.
+    """
+    most = len(data) // _SHORT_LINE + 1
+    without = data.replace(b"\r", b"", most)
+    if len(data) - len(without) < most:
+        return without.replace(b"\n", b"\r\n", most) == data
     pairs = data.count(b"\r\n")
     return data.count(b"\n") == pairs and data.count(b"\r") == pairs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -126,6 +127,24 @@ def test_only_crlf() -> None:
     assert has_only_crlf(b"a\r\n\r\nb")
     assert not has_only_crlf(b"\n\r")
     assert not has_only_crlf(b"\r\n\r")
+
+
+@pytest.mark.parametrize("text", [b"a", b"a long line, as most are, of many octets"])
+def test_only_crlf_is_decided_alike_by_each_way(text: bytes) -> None:
+    """Short lines are counted, long ones replaced."""
+    for length in range(9):
+        for parts in itertools.product((b"\r", b"\n", text), repeat=length):
+            data = b"".join(parts)
+            left = data.replace(b"\r\n", text)
+            assert has_only_crlf(data) is not (b"\r" in left or b"\n" in left), data
+
+
+@pytest.mark.parametrize("lines", [0, 1, 49, 50, 51, 52, 200])
+def test_only_crlf_at_the_bound_between_the_ways(lines: int) -> None:
+    good = (b"\r\n" * lines).ljust(1000, b"x")
+    assert has_only_crlf(good)
+    for bad in (good + b"\n", good + b"\r", b"\n" + good, good.replace(b"\r\n", b"\n\r", 1)):
+        assert has_only_crlf(bad) is (bad == good), bad
 
 
 def read_chunks(*chunks: bytes, step: int = 1000, is_binary: bool = False) -> tuple[bytes, Status]:
