@@ -127,6 +127,37 @@ def new_hook(stage: str, name: str | None, config_dir: Path) -> None:
 
 
 @hook.command(
+    "add",
+    examples=(
+        "relevo hook add --list",
+        "relevo hook add rspamd",
+        "relevo hook add dns-lists --stage connect --dry-run",
+    ),
+)
+@click.argument("name", required=False)
+@click.option("--list", "is_list", is_flag=True, help="Show the names, and what each is for.")
+@click.option("--stage", type=click.Choice(STAGES), help="Where a hook knows several.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@config_dir_option
+def add_hook(
+    name: str | None, is_list: bool, stage: str | None, dry_run: bool, config_dir: Path
+) -> None:
+    """Declare a ready-made hook: a scanner, greylisting, aliases in a database, and others.
+
+    A `[[hook]]` is put at the end of relevo.toml, with its settings. What is declared already is
+    left as it is.
+    """
+    from relevo.cli.hook_add import add_ready_hook, ready_list  # noqa: PLC0415
+
+    if is_list:
+        click.echo(ready_list())
+    elif name is None:
+        raise click.UsageError("name a hook; --list shows them")
+    else:
+        add_ready_hook(config_dir, name, Stage(stage) if stage else None, is_dry=dry_run)
+
+
+@hook.command(
     "test",
     examples=(
         "relevo hook test post-data",

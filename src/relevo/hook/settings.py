@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 import msgspec
@@ -48,6 +49,16 @@ def read_settings(kind: type[Chosen], text: str) -> Chosen:
         said = str(error).replace("Object", "the table", 1).replace("`$.", "`settings.")
         raise BadSettings(f"settings: {said}") from error
     return chosen
+
+
+def settings_type(module: ModuleType) -> type[Settings] | None:
+    """The type of a module's settings, by its name: `…Settings`; None: it has none."""
+    for name, value in vars(module).items():
+        is_own = getattr(value, "__module__", "") == module.__name__
+        if name.endswith("Settings") and is_own and issubclass(value, Settings):
+            found: type[Settings] = value
+            return found
+    return None
 
 
 def secret(path: str) -> str:

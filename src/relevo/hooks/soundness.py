@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relevo.config.hook_target import SERVICE_FORMS, is_module
-from relevo.hook.settings import BadSettings, read_settings
+from relevo.hook.settings import BadSettings, read_settings, settings_type
 
 if TYPE_CHECKING:
     from relevo.config import Config
@@ -48,9 +48,10 @@ def _fault_of_module(name: str, settings: str) -> str:
             return f"there is no Python module {name}"
     except ImportError:
         return f"there is no Python module {name}"
-    if name.startswith(READY):
+    kind = settings_type(import_module(name)) if name.startswith(READY) else None
+    if kind is not None:
         try:
-            read_settings(import_module(name).Settings, settings)
+            read_settings(kind, settings)
         except BadSettings as error:
             return str(error)
     return ""
