@@ -2,7 +2,8 @@
 
 A level only rises. What is absent is PLAIN, so that a domain costs a row only once there is
 something to hold it to. The table is bounded by age and number, the oldest go first; every worker
-keeps the domains that it met lately at the best level, so that their mail costs no look-up.
+keeps the domains that it met lately at the best level, so that their mail costs no look-up. That a
+domain is at the lowest level is believed for a moment: a look-up waits for the writer thread.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ MAX_AGE = 2 * 365 * 86400.0  # seconds after which a domain that was not met is 
 MAX_DOMAINS = 200_000
 _REFRESHED = 86400.0  # seconds: `seen` is written again when it is older
 _KEPT = 10_000  # domains in the memory of a worker
+_PLAIN_BELIEVED = 10.0  # seconds: another worker may have raised it meanwhile
 
 _INCOMING = "SELECT incoming, seen FROM domain WHERE name = ?"
 _RAISE = """
@@ -59,6 +61,7 @@ class DomainLevels:
         self._write = write
         self._clock = clock
         self._at_best: OrderedDict[str, float] = OrderedDict()  # domain → when it was seen
+        self._plain: OrderedDict[str, float] = OrderedDict()  # domain → when it was looked up
 
     async def raise_incoming(self, domain: str, level: SecurityLevel) -> SecurityLevel:
         """See `SqliteStore.raise_incoming_level`."""
@@ -67,13 +70,19 @@ class DomainLevels:
         if is_best and now - self._at_best.get(domain, float("-inf")) < _REFRESHED:
             self._at_best.move_to_end(domain)
             return level
+        is_plain = level is SecurityLevel.PLAIN
+        if is_plain and 0 <= now - self._plain.get(domain, float("-inf")) < _PLAIN_BELIEVED:
+            return level
         known, seen = await self._known(domain)
         reached = max(known, level)
         if level > known or (level == known > SecurityLevel.PLAIN and now - seen >= _REFRESHED):
             seen = now
             await self._write(lambda db: db.execute(_RAISE, (domain, level, now)).fetchall())
         if is_best:
-            self._keep(domain, seen)
+            _keep(self._at_best, domain, seen)
+            self._plain.pop(domain, None)
+        elif reached is SecurityLevel.PLAIN:
+            _keep(self._plain, domain, now)
         return reached
 
     async def _known(self, domain: str) -> tuple[SecurityLevel, float]:
@@ -83,11 +92,12 @@ class DomainLevels:
         assert isinstance(row, tuple)
         return SecurityLevel(row[0]), float(row[1])
 
-    def _keep(self, domain: str, seen: float) -> None:
-        self._at_best[domain] = seen
-        self._at_best.move_to_end(domain)
-        if len(self._at_best) > _KEPT:
-            self._at_best.popitem(last=False)
+
+def _keep(times: OrderedDict[str, float], domain: str, at: float) -> None:
+    times[domain] = at
+    times.move_to_end(domain)
+    if len(times) > _KEPT:
+        times.popitem(last=False)
 
 
 def oldest_kept(connection: apsw.Connection, now: float, *, most: int = MAX_DOMAINS) -> float:

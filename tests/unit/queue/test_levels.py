@@ -66,13 +66,35 @@ def test_a_level_rises_and_never_falls(tmp_path: Path) -> None:
     run(check())
 
 
-def test_another_worker_knows_at_once_what_one_saw(tmp_path: Path) -> None:
+def test_another_worker_knows_what_one_saw(tmp_path: Path) -> None:
     async def check() -> None:
         async with database(tmp_path) as db:
             one, two = db.worker(), db.worker()
-            assert await one.raise_incoming("a.test", PLAIN) is PLAIN
             await two.raise_incoming("a.test", TLS)
             assert await one.raise_incoming("a.test", PLAIN) is TLS
+
+    run(check())
+
+
+def test_that_a_domain_has_no_level_is_believed_for_ten_seconds(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with database(tmp_path) as db:
+            one, two = db.worker(), db.worker()
+            assert [await one.raise_incoming("a.test", PLAIN) for _ in range(3)] == [PLAIN] * 3
+            assert db.looks == 1
+            await two.raise_incoming("a.test", TLS)
+            db.now += 10
+            assert await one.raise_incoming("a.test", PLAIN) is TLS
+
+    run(check())
+
+
+def test_the_worker_that_saw_a_level_holds_the_next_mail_to_it(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with database(tmp_path) as db:
+            worker = db.worker()
+            seen = [await worker.raise_incoming("a.test", level) for level in (PLAIN, TLS, PLAIN)]
+            assert seen == [PLAIN, TLS, TLS]
 
     run(check())
 
