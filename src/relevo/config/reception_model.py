@@ -83,6 +83,29 @@ class Smtp:
     requiretls: bool = key(
         "Offer REQUIRETLS on TLS: messages that go on over verified TLS only, or not at all.", True
     )
+    deliver_by: bool = key(
+        "Offer DELIVERBY, a time within which a message is to be delivered, to clients that have "
+        "logged in and to `relay.networks`.",
+        True,
+    )
+    deliver_by_least: timedelta = key(
+        "The shortest such time for messages that come back when it is over.",
+        timedelta(minutes=1),
+        least=timedelta(0),
+        most=30 * _DAY,
+    )
+    future_release: timedelta = key(
+        "Offer FUTURERELEASE to users: a message may wait for so long until it is sent. 0: not "
+        "offered.",
+        timedelta(days=7),
+        least=timedelta(0),
+        most=366 * _DAY,
+    )
+    priority: bool = key(
+        "Offer MT-PRIORITY to clients that have logged in and to `relay.networks`; only the former "
+        "may ask for more than the ordinary one.",
+        True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from relevo.mail.header_block import (
 )
 from relevo.mail.submission import complete_submission
 from relevo.mail.trace import (
+    MT_PRIORITY,
     ReceptionFacts,
     delivered_to_field,
     protocol_name,
@@ -35,6 +36,7 @@ from relevo.mail.trace import (
 
 __all__ = [
     "MAX_ATTACHED",
+    "MT_PRIORITY",
     "NULL",
     "Address",
     "DsnAction",

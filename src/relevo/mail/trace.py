@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from functools import lru_cache
+from typing import Final
 
 from relevo.mail.tls_names import iana_cipher_name, tls_version_name
 from relevo.value import dataclass
@@ -22,6 +23,10 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ESCAPED_IN_COMMENT = re.compile(r'(["\\()])')
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+MT_PRIORITY: Final = "MT-Priority"
+"""The field that tells the priority where no server says it in MAIL (RFC 6758)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class ReceptionFacts:
     reverse_path: str  # plain form, "<>" for the null reverse-path
     message_id: str  # of the queue
     time: float  # seconds since the epoch
+    priority: int | None = None  # as the client has a right to (RFC 6710)
 
 
 def received_field(facts: ReceptionFacts) -> bytes:
@@ -51,6 +57,8 @@ def received_field(facts: ReceptionFacts) -> bytes:
         facts.hello_name, "" if facts.is_authenticated else facts.client_ip, facts.hostname
     )
     tls, over = _received_channel(facts.tls_version, facts.tls_cipher, facts.mode)
+    if facts.priority is not None:
+        tls += f"\r\n\tPRIORITY {facts.priority}"  # RFC 6710 §5
     return (
         f"{opening} with {facts.protocol} id {facts.message_id}{tls}{over}"
         f'{_comment_text(facts.reverse_path)}")\r\n\t; {rfc5322_date(facts.time)}\r\n'

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relevo.delivery import ExpandedTarget, plan_units
 from relevo.directory import ExpansionFailed
 from relevo.journal import Accepted
 from relevo.mail import (
+    MT_PRIORITY,
     ReceptionFacts,
     check_header,
     complete_submission,
@@ -191,8 +193,11 @@ def traced_start(transaction: Transaction, message: ArrivingMessage, arrival: Ar
         reverse_path=transaction.reverse_path.plain,
         message_id=arrival.message_id,
         time=arrival.time,
+        priority=transaction.parameters.wishes.priority,
     )
     head, rest = own_head(message, arrival)
+    if facts.priority is not None:  # what the client says of it is in MAIL (RFC 6758 §4)
+        head = remove_fields(head, MT_PRIORITY)
     authenticated = b"" if arrival.identity else _authentication_fields(transaction, arrival)
     own = (transaction.hook_fields, authenticated, received_field(facts), transaction.signatures)
     return b"".join((*own, head, rest))
@@ -227,6 +232,7 @@ def compose(
     """The message as it is stored, with its events."""
     content = message.content(hooked.start)
     parameters = transaction.parameters
+    wishes = stored_wishes(parameters.wishes, arrival.time)
     envelope = Envelope(
         reverse_path=str(transaction.reverse_path),
         body=parameters.body.value if parameters.body else "",
@@ -236,6 +242,7 @@ def compose(
         requires_tls=parameters.requiretls,
         auth=arrival.identity,
         tags=transaction.hook_tags,
+        wishes=wishes,
     )
     event = Accepted(
         time=arrival.time,
@@ -255,6 +262,10 @@ def compose(
         route_of=routes.for_sender(envelope.reverse_path),
         rewrite=forwarding.for_sender(transaction.reverse_path, arrival.identity),
     )
+    if wishes is not None and wishes.hold:
+        units = tuple(
+            [replace(unit, due=max(unit.due, arrival.time + wishes.hold)) for unit in units]
+        )
     events: tuple[Event, ...] = (event, *hooked.records)
     if transaction.hook_records:
         events = (event, *transaction.records_of(arrival.message_id), *hooked.records)

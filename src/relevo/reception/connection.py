@@ -93,6 +93,8 @@ class SmtpConnection(asyncio.Protocol):
             self.session = ServerSession(
                 self._services.session_settings(self._mode, offers_xclient=True)
             )
+        if is_within(self.client_ip, self._services.config.relay.networks):
+            self.session.trust()
         admission = self._peer.enter()
         is_admitted = admission is Admission.ADMITTED
         self._services.count("connections", self._mode.value if is_admitted else "refused")

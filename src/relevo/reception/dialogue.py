@@ -16,7 +16,6 @@ from relevo.directory import Existence, UnknownNow
 from relevo.hooks.contract import Stage
 from relevo.journal import Rejected, session_error_line
 from relevo.mail import NULL, Address, InvalidAddress, normalize_domain
-from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import StoreFailed, unleased_routes
 from relevo.reception import answers
 from relevo.reception.acceptance import (
@@ -389,7 +388,7 @@ class Dialogue:
     async def _store(self, message: NewMessage, transaction: Transaction) -> None:
         try:
             place = self._services.place
-            is_free = message.units[0].due < HELD_UNTIL
+            is_free = message.units[0].due <= message.created
             units = await self._services.store.add(message, lease=is_free, place=place)
         except StoreFailed as error:
             refusal = MessageRefused(answers.CANNOT_QUEUE, f"storing failed: {error}")

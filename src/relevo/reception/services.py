@@ -15,6 +15,7 @@ from relevo.delivery.forwarding import NO_FORWARDING, Forwarding
 from relevo.reception.conduct import Penalties
 from relevo.reception.handshakes import HandshakeTurns
 from relevo.reception.relay_domains import RelayDomains
+from relevo.reception.wishes import wish_offers
 from relevo.smtp import SessionSettings
 from relevo.smtp.settings import ignore
 
@@ -122,6 +123,7 @@ class Services:
             offers_dsn=config.smtp.dsn,
             offers_requiretls=config.smtp.requiretls,
             offers_xclient=offers_xclient,
+            wishes=wish_offers(config.smtp),
             mechanisms=self.authenticator.mechanisms(has_channel_binding=has_channel_binding),
             max_recipients=config.limits.recipients,
             max_errors=config.limits.errors,
