@@ -28,16 +28,19 @@ async def {function}({parameters}) -> {verdict} | None:
     return None
 '''
 
-_TEST = '''"""Run with pytest, in the folder of the hook; no server is needed."""
+_TEST = '''"""Run with pytest, in the folder of the hook; no server is needed.
 
-import asyncio
+`run_hook` is a fixture of relevo. Its keywords change what the hook is told: for example
+`run_hook({function}, tags=("list",))`.
+"""
 
-from relevo.hook import {imports}
+from relevo.hook import {verdict}
+from relevo.hook.testing import RunHook
 from {module} import {function}
 
 
-def test_it_accepts() -> None:
-    assert asyncio.run({function}({arguments})) is None
+def test_it_accepts(run_hook: RunHook) -> None:
+    assert run_hook({function}{message}) == {verdict}()
 '''
 _REFUSING = frozenset(
     {
@@ -76,13 +79,11 @@ def starter(stage: Stage, file: str) -> str:
 
 def starter_test(stage: Stage, module: str) -> str:
     """The test of a hook in `module`."""
-    has_message = stage is Stage.POST_DATA
-    example = f'example("{stage.value}")'
     return _TEST.format(
-        imports="Message, example" if has_message else "example",
+        verdict=TYPES[stage][1].__name__,
         module=module,
         function=_function(stage),
-        arguments='Message(b"Subject: s\\n\\nx\\n"), ' * has_message + example,
+        message=', "Subject: hello\\n\\nHello.\\n"' if stage is Stage.POST_DATA else "",
     )
 
 
