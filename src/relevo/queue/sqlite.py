@@ -225,6 +225,10 @@ class SqliteStore:
     def record(self, event: Event) -> None:
         self._events.append(self._numbers.row(event))
 
+    def is_level_known(self, domain: str, level: SecurityLevel) -> bool:
+        """Whether memory has it that `raise_incoming_level` would do nothing, and give `level`."""
+        return self._levels.is_known(domain, level)
+
     async def raise_incoming_level(self, domain: str, level: SecurityLevel) -> SecurityLevel:
         """The best level that mail of a domain (normalized) ever came with, this one included.
 

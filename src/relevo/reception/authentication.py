@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from relevo.directory import MailTarget, PipeTarget, ViaTarget
+from relevo.dns.at_once import both
 from relevo.mail import head_length
 from relevo.mailauth import authentication_results_field
 from relevo.mailauth.arc import (
@@ -100,9 +101,10 @@ class Inspection:
             arc = NO_CHAIN
             dkim = await self._dkim.results(hashes, resolver, timeout_s=timeout_s)
         else:  # the keys of both are waited for together
-            dkim, arc = await asyncio.gather(
-                self._dkim.results(hashes, resolver, timeout_s=timeout_s),
-                self._chain(hashes, resolver, timeout_s),
+            verification = self._dkim
+            dkim, arc = await both(
+                lambda: verification.results(hashes, resolver, timeout_s=timeout_s),
+                lambda: self._chain(hashes, resolver, timeout_s),
             )
         return Findings(dkim, arc, self._arc.sets if self._arc is not None else ())
 
@@ -185,12 +187,12 @@ class MailChecks:
         if arrival.identity:
             transaction.signatures = await self._sign(transaction, message, arrival, config)
         elif transaction.findings is None:
-            found = self._inspect(transaction, message, arrival, config, resolver)
+            inspect = partial(self._inspect, transaction, message, arrival, config, resolver)
             if not is_judged(transaction, config):
-                transaction.findings = await found
+                transaction.findings = await inspect()
             else:
                 transaction.findings = await self._judge(
-                    transaction, message, arrival, found, config, resolver
+                    transaction, message, arrival, inspect, config, resolver
                 )
             self._count_findings(transaction.findings)
             act(transaction.findings, transaction, config)
@@ -200,18 +202,14 @@ class MailChecks:
         transaction: Transaction,
         message: ArrivingMessage,
         arrival: Arrival,
-        found: Coroutine[Any, Any, Findings],
+        inspect: Callable[[], Coroutine[Any, Any, Findings]],
         config: Config,
         resolver: DnsLookups,
     ) -> Findings:
         start = message.start()
         head = start[: head_length(start)]
-        try:
-            author = checked_author(head, config)
-        except MessageRefused:
-            found.close()
-            raise
-        findings = await judged(author, transaction, found, config, resolver)
+        author = checked_author(head, config)
+        findings = await judged(author, transaction, inspect, config, resolver)
         if self._tell is not None and config.dmarc.reports and not is_report(head):
             row = row_of(findings, transaction, arrival.client_ip)
             if row is not None:

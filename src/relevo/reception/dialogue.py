@@ -40,7 +40,7 @@ from relevo.reception.sender import (
     SenderRefused,
     check_sender,
     is_outside,
-    is_to_be_checked,
+    must_be_asked,
 )
 from relevo.reception.stage_hooks import HookRefusal, SessionHooks
 from relevo.reception.transaction import AcceptedRecipient, Transaction
@@ -147,7 +147,7 @@ class Dialogue:
         config = self._services.config
         if not self._login.identity and is_outside(config, self._line.client_ip):
             self._transaction.is_from_outside = True
-            if is_to_be_checked(config, reverse_path):
+            if must_be_asked(self._services, self._line, self._transaction):
                 return self._line.start(self._check_sender(self._transaction))
         if self._hooks.are_at(Stage.MAIL):
             return self._line.start(self._ask_at_mail(self._transaction))
