@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from relevo.mail import InvalidAddress, normalize_domain
 from relevo.mailauth.arc import ArcResult
@@ -16,6 +15,7 @@ from relevo.mailauth.comments import comment, quoted, value
 from relevo.mailauth.dkim import DkimOutcome, DkimResult
 from relevo.mailauth.dmarc import DmarcResult, Policy
 from relevo.mailauth.spf import SpfIdentity, SpfResult
+from relevo.value import dataclass
 
 _NAME = b"authentication-results"
 # a field with its continuations; group 1 is its raw value

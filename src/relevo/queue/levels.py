@@ -63,22 +63,27 @@ class DomainLevels:
         self._at_best: OrderedDict[str, float] = OrderedDict()  # domain → when it was seen
         self._plain: OrderedDict[str, float] = OrderedDict()  # domain → when it was looked up
 
+    def is_known(self, domain: str, level: SecurityLevel) -> bool:
+        """Whether memory has it that `raise_incoming` would change nothing, and give `level`."""
+        is_plain = level is SecurityLevel.PLAIN
+        times = self._plain if is_plain else self._at_best
+        age = self._clock() - times.get(domain, float("-inf"))
+        if not age < (_PLAIN_BELIEVED if is_plain else _REFRESHED):
+            return False
+        times.move_to_end(domain)
+        return True
+
     async def raise_incoming(self, domain: str, level: SecurityLevel) -> SecurityLevel:
         """See `SqliteStore.raise_incoming_level`."""
         now = self._clock()
-        is_best = level is SecurityLevel.TLS_CLIENT
-        if is_best and now - self._at_best.get(domain, float("-inf")) < _REFRESHED:
-            self._at_best.move_to_end(domain)
-            return level
-        is_plain = level is SecurityLevel.PLAIN
-        if is_plain and 0 <= now - self._plain.get(domain, float("-inf")) < _PLAIN_BELIEVED:
+        if self.is_known(domain, level):
             return level
         known, seen = await self._known(domain)
         reached = max(known, level)
         if level > known or (level == known > SecurityLevel.PLAIN and now - seen >= _REFRESHED):
             seen = now
             await self._write(lambda db: db.execute(_RAISE, (domain, level, now)).fetchall())
-        if is_best:
+        if level is SecurityLevel.TLS_CLIENT:
             _keep(self._at_best, domain, seen)
             self._plain.pop(domain, None)
         elif reached is SecurityLevel.PLAIN:

@@ -7,9 +7,9 @@ goes; a trusted server that vouches for the message by ARC stands above it.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from relevo.dns.at_once import both
 from relevo.mail import domain_to_ascii
 from relevo.mailauth.dmarc import (
     Author,
@@ -27,12 +27,11 @@ from relevo.reception.acceptance import MessageRefused
 from relevo.reception.findings import Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from relevo.config import Config
     from relevo.dns import DnsLookups
-    from relevo.mailauth.dmarc import FoundPolicy
     from relevo.reception.transaction import Transaction
 
 QUARANTINE_TAG = "quarantine"
@@ -59,22 +58,21 @@ def checked_author(head: bytes, config: Config) -> Author:
 async def judged(
     author: Author,
     transaction: Transaction,
-    found: Coroutine[Any, Any, Findings],
+    inspect: Callable[[], Coroutine[Any, Any, Findings]],
     config: Config,
     resolver: DnsLookups,
 ) -> Findings:
-    """What `found` gives, with DMARC's result and what follows from it."""
+    """What `inspect` gives, with DMARC's result and what follows from it."""
     if author.problem:
-        findings = await found
+        findings = await inspect()
         if author.is_missing:
             return findings
         result = DmarcResult(DmarcOutcome.PERMERROR, reason=author.problem)
         return findings.with_author(result)
     timeout_s = config.dmarc.timeout.total_seconds()
-    both: tuple[FoundPolicy, Findings] = await asyncio.gather(
-        find_policy(author.domain, resolver, timeout_s=timeout_s), found
+    policy, findings = await both(
+        lambda: find_policy(author.domain, resolver, timeout_s=timeout_s), inspect
     )
-    policy, findings = both
     result = await evaluate(
         policy, transaction.spf, findings.dkim or (), resolver, timeout_s=timeout_s
     )

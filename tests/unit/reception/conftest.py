@@ -69,6 +69,9 @@ class FakeStore:
     is_short_of_space: bool = False
     levels: dict[str, SecurityLevel] = field(default_factory=dict)
 
+    def is_level_known(self, domain: str, level: SecurityLevel) -> bool:
+        return self.failure is None and self.levels.get(domain) is level
+
     async def raise_incoming_level(self, domain: str, level: SecurityLevel) -> SecurityLevel:
         if self.failure is not None:
             raise self.failure

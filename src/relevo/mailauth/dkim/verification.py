@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from relevo.dns import DnsFailed, DnsLookups
+from relevo.dns.at_once import all_of, within
 from relevo.mailauth.dkim.body_hash import BodyHash, BodyHashes
 from relevo.mailauth.dkim.fields import HeaderFields, TooManyFields, signed_octets
 from relevo.mailauth.dkim.key_record import (
@@ -37,6 +38,7 @@ from relevo.mailauth.dkim.tags import BadTags
 
 MAX_SIGNATURES = 5
 TIMEOUT_S = 10.0  # of all look-ups of a message together
+_QUICK_BITS = 2048  # of a key that verifies in 0.05 ms; the largest takes 0.3 ms
 CLOCK_SKEW_S = 12 * 3600  # how far in the future a signature may have been made
 UNSIGNED = DkimResult(DkimOutcome.NONE, "the message is not signed")
 
@@ -82,9 +84,10 @@ class DkimVerification:
             if isinstance(one, DkimResult):
                 results.append(one)
                 continue
-            if results:
-                await asyncio.sleep(0)  # others' turn: a signature may take a millisecond
-            results.append(self._verified(one, keys[one.signer.key_name], body))
+            key = keys[one.signer.key_name]
+            if results and isinstance(key, KeyRecord) and key.bits > _QUICK_BITS:
+                await asyncio.sleep(0)  # others' turn
+            results.append(self._verified(one, key, body))
         return tuple(results)
 
     def _verified(
@@ -175,20 +178,14 @@ async def look_up_keys(
     names: Iterable[str], resolver: DnsLookups, timeout_s: float
 ) -> dict[str, KeyRecord | Failed]:
     """The keys at some names of DNS, asked for all at once."""
-    wanted = list(names)
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    if len(wanted) == 1:  # the ordinary case, without a task
-        return {wanted[0]: await _look_up_before(deadline, wanted[0], resolver)}
-    found = await asyncio.gather(*(_look_up_before(deadline, name, resolver) for name in wanted))
-    return dict(zip(wanted, found, strict=True))
 
+    async def look_up(name: str) -> KeyRecord | Failed:
+        try:
+            return await within(timeout_s, lambda: _look_up(name, resolver))
+        except TimeoutError:
+            return Failed(DkimOutcome.TEMPERROR, "the look-up of the key took too long")
 
-async def _look_up_before(deadline: float, name: str, resolver: DnsLookups) -> KeyRecord | Failed:
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await _look_up(name, resolver)
-    except TimeoutError:
-        return Failed(DkimOutcome.TEMPERROR, "the look-up of the key took too long")
+    return await all_of(look_up, names)
 
 
 async def _look_up(name: str, resolver: DnsLookups) -> KeyRecord | Failed:

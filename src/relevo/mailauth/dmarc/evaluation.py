@@ -8,10 +8,10 @@ up while others verify signatures. Nothing raises; where DNS cannot say, the res
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from relevo.dns import DnsFailed, DnsLookups, Outcome
+from relevo.dns.at_once import within
 from relevo.mailauth.dkim import DkimResult
 from relevo.mailauth.dmarc.record import DmarcRecord, Policy
 from relevo.mailauth.dmarc.result import DmarcOutcome, DmarcResult
@@ -38,19 +38,23 @@ async def find_policy(
     """Look up whose policy applies; `author_domain` in lower case with A-labels."""
     walk = TreeWalk(author_domain, lookups)
     try:
-        async with asyncio.timeout(timeout_s):
-            found = await walk.policy_record()
+        return await within(timeout_s, lambda: _found(walk))
     except WalkFailed as failure:
         return FoundPolicy(walk, problem=str(failure))
     except TimeoutError:
         return FoundPolicy(walk, problem=f"the policy was not found within {timeout_s:g} s")
+
+
+async def _found(walk: TreeWalk) -> FoundPolicy:
+    """Raises WalkFailed."""
+    found = await walk.policy_record()
     return FoundPolicy(walk) if found is None else FoundPolicy(walk, *found)
 
 
 async def evaluate(
     found: FoundPolicy,
     spf: SpfResult | None,
-    dkim: Iterable[DkimResult],
+    dkim: Sequence[DkimResult],
     lookups: DnsLookups,
     *,
     timeout_s: float = TIMEOUT_S,
@@ -65,8 +69,7 @@ async def evaluate(
         text = "the record has no valid policy"
         return DmarcResult(DmarcOutcome.PERMERROR, author, text, found.domain)
     try:
-        async with asyncio.timeout(timeout_s):
-            return await _judged(found, record, spf, dkim, lookups)
+        return await within(timeout_s, lambda: _judged(found, record, spf, dkim, lookups))
     except WalkFailed as failure:
         problem = str(failure)
     except DnsFailed as failure:
@@ -80,7 +83,7 @@ async def _judged(
     found: FoundPolicy,
     record: DmarcRecord,
     spf: SpfResult | None,
-    dkim: Iterable[DkimResult],
+    dkim: Sequence[DkimResult],
     lookups: DnsLookups,
 ) -> DmarcResult:
     author = found.walk.domain

@@ -7,9 +7,8 @@ question.
 
 from __future__ import annotations
 
-import asyncio
-
 from relevo.dns import DnsFailed, DnsLookups
+from relevo.dns.at_once import all_of
 from relevo.mailauth.dmarc.record import DmarcRecord, Suffix, select_record
 from relevo.value import dataclass
 
@@ -95,10 +94,10 @@ class TreeWalk:
         return None
 
     async def _asked(self) -> list[Step]:
-        above = names_above(self.domain)
-        if self._own is not None:
-            return [self._own, *await asyncio.gather(*map(self._ask, above))]
-        return await asyncio.gather(self._ask(self.domain), *map(self._ask, above))
+        names = [self.domain, *names_above(self.domain)]
+        known = {} if self._own is None else {self.domain: self._own}
+        known |= await all_of(self._ask, [name for name in names if name not in known])
+        return [known[name] for name in names]
 
     async def _ask(self, domain: str) -> Step:
         try:

@@ -10,15 +10,15 @@ which then count as unverified (§5.5), and for explanations, which are then lef
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import assert_never
 
 from relevo.dns import Answer, BadName, DnsFailed, DnsLookups, ask_name
+from relevo.dns.at_once import within
 from relevo.mailauth.spf.macros import (
     BadMacro,
     MacroString,
@@ -42,6 +42,7 @@ from relevo.mailauth.spf.record import (
     select_record,
 )
 from relevo.mailauth.spf.result import SpfIdentity, SpfOutcome, SpfResult
+from relevo.value import dataclass
 
 MAX_LOOKUPS = 10
 MAX_VOID_LOOKUPS = 2
@@ -80,21 +81,24 @@ async def check_host(
     ip = _plain_ip(client_ip)
     if ip is None:
         return SpfResult(SpfOutcome.NONE, "not an IP address", identity, checked)
-    check = _Check(ip, local or "postmaster", checked, hello_name, receiver, resolver, trace)
+    steps: list[str] | None = None if trace is None else []
+    check = _Check(ip, local or "postmaster", checked, hello_name, receiver, resolver, steps)
     try:
-        async with asyncio.timeout(timeout_s):
-            verdict = await check.domain(checked)
+        verdict = await within(timeout_s, lambda: check.evaluated(checked))
     except DnsFailed as error:
         verdict = _Verdict(SpfOutcome.TEMPERROR, f"DNS could not tell: {error.question}")
     except TimeoutError:
         verdict = _Verdict(SpfOutcome.TEMPERROR, f"the check took longer than {timeout_s:g} s")
     except (_Invalid, BadRecord) as error:
         verdict = _Verdict(SpfOutcome.PERMERROR, str(error))
+    if trace is not None:
+        for step in steps or ():
+            trace(step)
     explanation = ""
-    if verdict.explanation is not None and with_explanation:
+    target = verdict.explanation
+    if target is not None and with_explanation:
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                explanation = await check.explanation(verdict.explanation, verdict.domain)
+            explanation = await within(timeout_s, lambda: check.explanation(target, verdict.domain))
     reason = _printable(verdict.reason, MAX_REASON)
     return SpfResult(verdict.outcome, reason, identity, checked, explanation)
 
@@ -124,38 +128,38 @@ class _Check:
         hello_name: str,
         receiver: str,
         resolver: DnsLookups,
-        trace: Callable[[str], None] | None = None,
+        steps: list[str] | None = None,
     ) -> None:
+        """`steps`: takes what is done, for people; None: nobody wants to know."""
         self._ip = ip
-        self._trace = trace
+        self._steps = steps
         self._resolver = resolver
         self._lookups = 0
         self._void_lookups = 0
         self._client_names: tuple[str, ...] | None = None
-        self._values = {
-            "s": f"{local}@{sender_domain}",
-            "l": local,
-            "o": sender_domain,
-            "i": dotted_address(ip),
-            "h": hello_name,
-            "v": "in-addr" if ip.version == 4 else "ip6",
-            "c": str(ip),
-            "r": receiver,
-        }
+        self._local, self._sender_domain = local, sender_domain
+        self._hello_name, self._receiver = hello_name, receiver
+
+    async def evaluated(self, domain: str) -> _Verdict:
+        """The verdict of the checked domain's record, from the beginning at each call."""
+        self._lookups = self._void_lookups = 0
+        if self._steps is not None:
+            self._steps.clear()
+        return await self.domain(domain)
 
     async def domain(self, domain: str) -> _Verdict:
         """The verdict of a domain's record; NONE when it has none."""
         octets = select_record((await self._resolver.txt(domain)).records)
         if octets is None:
             return _Verdict(SpfOutcome.NONE, _NO_RECORD, domain)
-        if self._trace is not None:
-            self._trace(f"{domain}: record {octets.decode('latin-1')}")
+        if self._steps is not None:
+            self._steps.append(f"{domain}: record {octets.decode('latin-1')}")
         record = parse_record(octets)
         for directive in record.directives:
             reason = await self._match(directive.mechanism, domain)
-            if self._trace is not None:
+            if self._steps is not None:
                 matches = "does not match" if reason is None else directive.outcome.value
-                self._trace(f"{domain}: {directive.text} → {matches}")
+                self._steps.append(f"{domain}: {directive.text} → {matches}")
             if reason is not None:
                 is_fail = directive.outcome is SpfOutcome.FAIL
                 explanation = record.explanation if is_fail else None
@@ -270,7 +274,20 @@ class _Check:
         return expand_domain(target, await self._all_values(target, domain))
 
     async def _all_values(self, macros: MacroString, domain: str) -> dict[str, str]:
-        values = {**self._values, "d": domain, "t": str(int(time.time()))}
+        if all(isinstance(part, str) for part in macros):
+            return {}
+        values = {
+            "s": f"{self._local}@{self._sender_domain}",
+            "l": self._local,
+            "o": self._sender_domain,
+            "d": domain,
+            "i": dotted_address(self._ip),
+            "h": self._hello_name,
+            "v": "in-addr" if self._ip.version == 4 else "ip6",
+            "c": str(self._ip),
+            "r": self._receiver,
+            "t": str(int(time.time())),
+        }
         if "p" in letters(macros):
             values["p"] = _best_name(await self._names_of_client(), domain)
         return values
@@ -312,6 +329,7 @@ def _checked_domain(domain: str) -> str | None:
     return domain if domain.isascii() else name  # macros give the case that the client wrote
 
 
+@lru_cache(maxsize=4096)
 def _plain_ip(client_ip: IPv4Address | IPv6Address | str) -> IPv4Address | IPv6Address | None:
     """The address; an IPv4 address within an IPv6 one counts as what it is (§5)."""
     try:
