@@ -12,10 +12,13 @@ help:  ## this list
 
 setup: $(VENV)/.ready-dev  ## make .venv with relevo and everything that tests need
 
-$(VENV)/.ready-dev: pyproject.toml scripts/setup.sh
+# What an editable installation is made of: a change of the C sources builds them anew.
+INSTALLED := pyproject.toml scripts/setup.sh hatch_build.py $(wildcard src/relevo/hooks/*.[ch])
+
+$(VENV)/.ready-dev: $(INSTALLED)
 	@sh scripts/setup.sh dev
 
-$(VENV)/.ready-run: pyproject.toml scripts/setup.sh
+$(VENV)/.ready-run: $(INSTALLED)
 	@sh scripts/setup.sh run
 
 run: $(VENV)/.ready-run  ## start the demo server (options: make run ARGS="--smtp-port 2526")

@@ -36,6 +36,7 @@ from relevo.hooks.breaker import BreakerTable
 from relevo.hooks.descendants import children, kill_descendants
 from relevo.hooks.launcher import UNHEARD_AT_FIRST, Launcher
 from relevo.hooks.places import Place, Places
+from relevo.hooks.prompt import library
 from relevo.hooks.rights import become
 from relevo.hooks.settings import POOLS, PoolSettings, user_of
 from relevo.hooks.worker_launcher import WorkerLauncher
@@ -299,6 +300,7 @@ class Host:
                 if each is not pool.socket:
                     each.close()
             os.close(self._bell)
+            os.nice(pool.settings.niceness)
             launcher = WorkerLauncher if pool.settings.in_flight else Launcher
             launcher(pool.socket, pool.settings, Place(pool.places, number, self._bell_rope)).run()
             code = 0
@@ -308,6 +310,7 @@ class Host:
 
 def main(descriptors: str) -> None:
     """The program. `descriptors`: the control socket's, then those of the pools."""
+    library()  # here, so that launchers need not look for it
     gc.collect()
     gc.freeze()  # the launchers share these pages
     gc.disable()

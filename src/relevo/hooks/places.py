@@ -27,6 +27,11 @@ class Places:
         self._bytes = mmap.mmap(-1, count)
         self._bytes[:] = _EMPTY * count
 
+    @property
+    def memory(self) -> mmap.mmap:
+        """The octets, one a place: 0 idle, 1 busy, 2 long, 3 empty."""
+        return self._bytes
+
     def claim(self) -> int | None:
         """Number of an empty place, idle from now on; None: there is none."""
         number = self._bytes.find(_EMPTY)

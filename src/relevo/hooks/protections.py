@@ -8,6 +8,8 @@ import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relevo.hooks.prompt import library
+
 if TYPE_CHECKING:
     from relevo.config import Config
 
@@ -36,6 +38,11 @@ def protections(config: Config) -> tuple[str, ...]:
             "what they leave behind is not found, as this kernel lists no children in /proc"
         )
     phrases.append(f"forks without end are met with {_priority()}")
+    if library() is None:
+        phrases.append(
+            "they are started by Python alone, which costs more, as the compiled part is not there"
+            " (it is built where relevo is installed with a C compiler)"
+        )
     if user == "root":
         phrases.append("the system's own limit of processes does not hold for root")
     return tuple(phrases)

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from relevo.hooks.descendants import count_descendants, kill_descendants
-from relevo.hooks.launcher import IGNORED_HERE, Launcher, Stop
+from relevo.hooks.launcher import Launcher, Stop
+from relevo.hooks.running_call import IGNORED_HERE
 from relevo.hooks.wire import KILL, LENT, RETIRE, How, Report, decode_request, encode_report
 from relevo.hooks.worker_process import WorkerProcess
 

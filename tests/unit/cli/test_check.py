@@ -146,6 +146,7 @@ def test_protections_from_hooks_are_said_where_there_are_hooks(run: Run, site: C
     assert "limited in memory, processor time, file size, open files, processes" in line
     assert "what they leave behind is killed" in line
     assert "forks without end are met with" in line
+    assert "Python alone" not in line
     with (site.path / "relevo.toml").open("a") as file:
         file.write("\n[hooks]\nmemory_limit = 0\n")
     assert "; not in memory; " in run("check").out

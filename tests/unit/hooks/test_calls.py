@@ -22,6 +22,14 @@ from unit.hooks.conftest import MakeSite, Site
 LIMIT = 64 * 1024
 
 
+@pytest.fixture(autouse=True, params=["compiled", "python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Everything here holds with the compiled part of launchers, and without it."""
+    if request.param == "python":
+        monkeypatch.setenv("RELEVO_COMPILED", "no")
+    return str(request.param)
+
+
 def pool(site: Site, *, slot_timeout_s: float = 5.0, index: int = POST_DATA_POOL) -> HookPool:
     settings = pool_settings(site.config)[index]
     return HookPool(site.sockets.workers[index], settings.identity, slot_timeout_s=slot_timeout_s)
@@ -54,6 +62,11 @@ async def test_output_errors_and_status(site: Site) -> None:
     assert report.output == b"text\nargument\n"
     assert report.errors == b"bad\n"
     assert 0 < report.seconds < 5
+
+
+async def test_launchers_have_the_compiled_part(site: Site, way: str) -> None:
+    report = await call(site, site.write("a", "grep -c libprompt.so /proc/$PPID/maps"))
+    assert (int(report.output) > 0) is (way == "compiled")
 
 
 async def test_environment_is_what_was_given(site: Site) -> None:
