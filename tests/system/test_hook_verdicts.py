@@ -1,4 +1,4 @@
-"""Verdicts about a whole message: discarded early, given fields, put into quarantine."""
+"""Verdicts about a whole message: discarded early, given fields."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness.server import RelevoFactory, run_relevo
+from harness.server import RelevoFactory
 from harness.waiting import wait_for
 from system.test_hook_stages import declared, message_id, program, rows, send, start
 
@@ -32,21 +32,3 @@ def test_fields_of_mail_and_rcpt_stand_on_top(start_relevo: RelevoFactory) -> No
     (message,) = server.config.mailbox("user@d1.test").wait()
     head = message.replace(b"\r\n", b"\n").partition(b"Received:")[0]
     assert b"X-at-rcpt: yes\nX-at-mail: yes\n" in head
-
-
-def test_a_message_in_quarantine_waits_until_it_is_released(start_relevo: RelevoFactory) -> None:
-    server = start(start_relevo, declared(("post-data", "judge")))
-    verdict = '{"verdict": "quarantine", "text": "odd"}'
-    program(server.config.path, "judge", f"echo '{verdict}' >&4")
-    accepted = message_id(send(server))
-    folder = server.config.path
-    place = ("--config-dir", str(folder))
-    listed = run_relevo(
-        server.reaper, "queue", "list", "--state", "held", *place, folder=folder
-    ).output()
-    assert accepted in listed
-    assert server.config.mailbox("user@d1.test").files() == []
-    run_relevo(server.reaper, "queue", "release", accepted, *place, folder=folder)
-    server.config.mailbox("user@d1.test").wait()
-    (row,) = rows(server, accepted)
-    assert row["change"] == "holds it: odd"

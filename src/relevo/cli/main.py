@@ -29,6 +29,11 @@ COMMANDS = {
     "reports": ("relevo.cli.reports", "reports", "DMARC reports of other servers."),
     "hook": ("relevo.cli.hook", "hook", "List hooks, try one, or start a new one."),
     "queue": ("relevo.cli.queue", "queue", "Look at waiting messages, retry, hold or drop them."),
+    "quarantine": (
+        "relevo.cli.quarantine",
+        "quarantine",
+        "Messages that were set aside: look, release, drop.",
+    ),
     "sendmail": ("relevo.cli.sendmail", "sendmail", "Send a message, as programs do."),
     "trace": ("relevo.cli.trace", "trace", "What happened to a message or an address."),
     "tls-level": (

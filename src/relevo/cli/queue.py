@@ -82,6 +82,8 @@ def show(
     """Show a waiting message: envelope, recipients, last errors. Exit code 1 if there is none."""
     with open_reader(load_config(config_dir, overrides).data_dir) as reader:
         found = reader.message(identity.lower())
+        if found is not None and found.envelope.quarantine is not None:
+            _refuse(f"{identity} is in quarantine: see `relevo quarantine show {identity}`")
         if found is None:
             _refuse(f"{identity} is not in the queue; `relevo trace {identity}` tells its past")
         if content:

@@ -46,7 +46,7 @@ class Choice:
         missing: list[str] = []
         for identity in self.ids:
             summary = reader.message(identity.lower())
-            if summary is None:
+            if summary is None or summary.envelope.quarantine is not None:
                 missing.append(identity)
             elif self.filter.matches(summary) and self._has_error(summary):
                 found.append(summary)
@@ -108,7 +108,7 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
     return chosen
 
 
-def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+def address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     """As the queue writes it; what is no address (a pipe's command) as it stands."""
     if value is None or value == "<>":
         return value and ""
@@ -142,9 +142,9 @@ def seconds(
 
 _OPTIONS = (
     click.option(
-        "--sender", metavar="ADDRESS", callback=_address, help="With this reverse-path, or <>."
+        "--sender", metavar="ADDRESS", callback=address, help="With this reverse-path, or <>."
     ),
-    click.option("--recipient", metavar="ADDRESS", callback=_address, help="With this recipient."),
+    click.option("--recipient", metavar="ADDRESS", callback=address, help="With this recipient."),
     click.option(
         "--domain", metavar="DOMAIN", callback=_domain, help="With a recipient in this domain."
     ),

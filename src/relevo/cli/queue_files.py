@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -14,9 +15,10 @@ from relevo.cli.phrases import count
 from relevo.cli.queue_choice import Choice, choosing
 from relevo.cli.running_server import kept_away, make_queue, wake
 from relevo.delivery.routing import LOCAL, MX, PIPE, VIA, route_kind
-from relevo.queue import ContentUnreadable, open_reader
+from relevo.queue import ContentUnreadable, QueueReader, open_reader
 from relevo.queue.disk import Disk
 from relevo.queue.loading import Loaded, Loader, SavedMessage
+from relevo.queue.quarantine import ROUTE as QUARANTINE
 from relevo.queue.repair import Repaired
 from relevo.queue.repair import repair as repair_queue
 from relevo.queue.store import Summary
@@ -53,21 +55,26 @@ def export_messages(
 
     docs/how-to/backup-and-files.md describes the files. Exit code 3 when a message is damaged.
     """
+    with open_reader(load_config(config_dir, overrides).data_dir) as reader:
+        write_all(reader, choice.chosen(reader, everything=everything), folder)
+
+
+def write_all(reader: QueueReader, found: Iterable[Summary], folder: Path) -> None:
+    """Write them, and say how many; exits with 3 when one is damaged."""
     folder.mkdir(parents=True, exist_ok=True)
     number, damaged = 0, 0
-    with open_reader(load_config(config_dir, overrides).data_dir) as reader:
-        for summary in choice.chosen(reader, everything=everything):
-            content = reader.content(summary.id)
-            if content is None:  # it was delivered meanwhile
-                continue
-            try:
-                write_message(summary, content, folder, now=time.time())
-                number += 1
-            except ContentUnreadable as error:
-                if reader.message(summary.id) is not None:
-                    click.echo(f"relevo: {summary.id}: {error}", err=True)
-                    damaged += 1
-                _forget(summary, folder)
+    for summary in found:
+        content = reader.content(summary.id)
+        if content is None:  # it was delivered meanwhile
+            continue
+        try:
+            write_message(summary, content, folder, now=time.time())
+            number += 1
+        except ContentUnreadable as error:
+            if reader.message(summary.id) is not None:
+                click.echo(f"relevo: {summary.id}: {error}", err=True)
+                damaged += 1
+            _forget(summary, folder)
     Disk().sync_directory(folder)
     click.echo(f"{count(number, 'message')} written to {folder}")
     if damaged:
@@ -123,7 +130,8 @@ def _read(folder: Path) -> tuple[list[SavedMessage], list[str]]:
         try:
             message = read_message(path)
             for unit in message.units:
-                if route_kind(unit.route) not in {LOCAL, PIPE, MX, VIA}:
+                is_aside = unit.route == QUARANTINE and message.envelope.quarantine is not None
+                if route_kind(unit.route) not in {LOCAL, PIPE, MX, VIA} and not is_aside:
                     raise NotAMessage(f"{path}: there is no route {unit.route!r}")
             messages.append(message)
         except NotAMessage as error:

@@ -21,7 +21,7 @@ def lines(summary: Summary, now: float) -> Iterator[str]:
     yield one_line(summary, now)
     for route, due, attempts, recipients in summary.units:
         for recipient in recipients:
-            yield escape(f"    {_recipient(recipient)}  {_state(recipient, due, now)}")
+            yield escape(f"    {recipient_text(recipient)}  {_state(recipient, due, now)}")
             tries = f", {count(attempts, 'attempt')}" if attempts else ""
             error = f": {recipient.detail}" if recipient.detail else ""
             yield escape(f"        by {route}{tries}{error}")
@@ -31,6 +31,13 @@ def details(summary: Summary, now: float) -> Iterator[str]:
     """Everything about the envelope, then the recipients."""
     envelope = summary.envelope
     fields = {
+    yield from envelope_lines(summary, now)
+    yield "recipients:"
+    yield from list(lines(summary, now))[1:]
+
+
+def envelope_lines(summary: Summary, now: float) -> Iterator[str]:
+    """Id, time, size and the envelope."""
         "message": summary.id,
         "sender": _sender(summary),
         "accepted": f"{moment(summary.created)} ({span(now - summary.created)} ago)",
@@ -43,8 +50,6 @@ def details(summary: Summary, now: float) -> Iterator[str]:
         "dsn": "yes" if envelope.is_dsn else "",
     }
     yield from (escape(f"{name + ':':<10}{value}") for name, value in fields.items() if value)
-    yield "recipients:"
-    yield from list(lines(summary, now))[1:]
 
 
 def as_plain(summary: Summary) -> dict[str, object]:
@@ -87,7 +92,8 @@ def _sender(summary: Summary) -> str:
     return summary.envelope.reverse_path or "<>"
 
 
-def _recipient(recipient: QueuedRecipient) -> str:
+def recipient_text(recipient: QueuedRecipient) -> str:
+    """Its target, and what that stands for."""
     if recipient.target == recipient.original:
         return recipient.target
     return f"{recipient.target} (for {recipient.original})"

@@ -13,7 +13,7 @@ import click
 
 from relevo.cli.command import Command
 from relevo.cli.options import config_dir_option, json_option, load_config, set_option
-from relevo.cli.phrases import count, moment, span
+from relevo.cli.phrases import count, moment, octets, span
 from relevo.queue import Counts, DatabaseError, StoreState, open_reader
 from relevo.service.control import ask
 
@@ -45,9 +45,16 @@ def status(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
             "leased": counts.leased,
             "next_due": counts.next_due,
         }
-        click.echo(json.dumps({**answer, "queue": queue}, indent=2, ensure_ascii=False))
+        quarantine = counts and {
+            "messages": counts.quarantined.messages,
+            "octets": counts.quarantined.octets,
+            "oldest": counts.quarantined.oldest,
+        }
+        entry = {**answer, "queue": queue, "quarantine": quarantine}
+        click.echo(json.dumps(entry, indent=2, ensure_ascii=False))
         return
-    click.echo("\n".join((*_server(answer), _queue(counts), *_counters(answer), *_hooks(answer))))
+    kept = (_queue(counts), *_quarantine(counts))
+    click.echo("\n".join((*_server(answer), *kept, *_counters(answer), *_hooks(answer))))
 
 
 def _server(answer: dict[str, Any]) -> list[str]:
@@ -86,6 +93,16 @@ def _queue(counts: Counts | None) -> str:
         return text
     wait = counts.next_due - time.time()
     return f"{text}, next try {'now' if wait <= 0 else f'in {span(wait)}'}"
+
+
+def _quarantine(counts: Counts | None) -> list[str]:
+    """Nothing is said of an empty one."""
+    if counts is None or counts.quarantined.oldest is None:
+        return []
+    kept = counts.quarantined
+    age = span(time.time() - counts.quarantined.oldest)
+    number = count(kept.messages, "message")
+    return [f"quarantine: {number}, {octets(kept.octets)}, the oldest there for {age}"]
 
 
 def _counters(answer: dict[str, Any]) -> list[str]:

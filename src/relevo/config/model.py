@@ -26,6 +26,7 @@ from relevo.config.outbound_model import DeclaredRoute, Outbound
 from relevo.config.outbound_tls_model import OutboundTls
 from relevo.config.penalty_model import Penalties
 from relevo.config.problems import Problem
+from relevo.config.quarantine_model import Quarantine
 from relevo.config.reception_model import (
     Addresses,
     Auth,
@@ -248,6 +249,7 @@ class Config:
     limits: Limits = key("", Limits)
     penalties: Penalties = key("", Penalties)
     addresses: Addresses = key("", Addresses)
+    quarantine: Quarantine = key("", Quarantine)
     auth: Auth = key("", Auth)
     submission: Submission = key("", Submission)
     forwarding: Forwarding = key("", Forwarding)

@@ -63,6 +63,7 @@ _WHAT_KEYS = {
     "smtp": "What is offered to clients",
     "limits": "Bounds of connections and messages",
     "penalties": "Sources that misbehave",
+    "quarantine": "Messages set aside",
     "addresses": "How local parts are read",
     "auth": "Logging in",
     "submission": "What users may send",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Config
     from relevo.delivery.attempt import Agent
+    from relevo.delivery.dispatcher import Release
     from relevo.delivery.unit_hooks import UnitHooks
     from relevo.directory import Directory, Existence, Target, UnknownNow
     from relevo.journal import Event
@@ -54,6 +55,7 @@ def make_dispatcher(
     remote: Callable[[Config], Mapping[str, Agent]] = no_remote_agents,
     hooks: Callable[[], UnitHooks | None] = no_hooks,
     sharing: Sharing = ALONE,
+    release: Release | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Dispatcher:
     """The dispatcher of a worker. Raises InvalidPattern.
@@ -61,7 +63,7 @@ def make_dispatcher(
     `directory` gives the current picture at each call; `journal` gets each event after it has been
     committed (the mail log); `remote` makes the agents for other servers, by kind of route;
     `hooks` says for each configuration whom to ask about attempts, None: nobody; `sharing` which
-    worker serves which route.
+    worker serves which route; `release` what becomes of a message that leaves the quarantine.
     Nothing is opened or started before the first delivery.
     """
     maker = _PolicyMaker(directory, remote, hooks)
@@ -74,6 +76,7 @@ def make_dispatcher(
         clock=clock,
         limits=DispatchLimits(paced_at_once=at_once, paced_held=4 * at_once),
         sharing=sharing,
+        release=release,
     )
 
 

@@ -39,10 +39,11 @@ from relevo.delivery.unit_hooks import Plan
 from relevo.journal import Done, Waiting
 from relevo.queue import next_try
 from relevo.queue.schedule import HELD_UNTIL
+from relevo.queue.quarantine import ROUTE as QUARANTINE
 from relevo.queue.store import StoreFailed, UnitResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from relevo.config import Config
     from relevo.delivery.lane import Queued
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from relevo.queue.store import NewMessage, Store, Unit
 
 _log = logging.getLogger(__name__)
+    Release = Callable[[Unit], Awaitable[UnitResult]]
+
 
 COMMIT_PAUSES_S = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
 NO_PLAN = Plan()
@@ -87,8 +90,11 @@ class Dispatcher:
         limits: DispatchLimits = DEFAULT_LIMITS,
         sharing: Sharing = ALONE,
     ) -> None:
+        release: Release | None = None,
         self._store = store
+        """`release` says what becomes of a message that leaves the quarantine."""
         self._remake = remake
+        self._release = release
         self._policy = policy
         self._journal = journal
         self._clock = clock
@@ -139,7 +145,10 @@ class Dispatcher:
         """Try a unit. The border: whatever an attempt raises ends here."""
         unit = queued.unit
         try:
-            result = await self._attempt(agent, queued)
+            if unit.route == QUARANTINE and self._release is not None:
+                result = await self._release(unit)
+            else:
+                result = await self._attempt(agent, queued)
             self._ledger.forget_raises(unit)
         except Exception as error:  # noqa: BLE001 - task border of a unit
             result = self._after_raise(unit, error)
@@ -154,7 +163,7 @@ class Dispatcher:
         """Make an outcome durable, and tell of it."""
         await self._commit(result)
         self._tell(result.events)
-        if self._policy.hooks is not None:
+        if self._policy.hooks is not None and result.unit.route != QUARANTINE:
             await self._policy.hooks.after(result)
         if result.dsns:
             self.wake()

@@ -127,7 +127,8 @@ def why_record(
     change = ""
     match verdict:
         case Accept(changes):
-            said, change = "accept", changes.summary()
+            said = "quarantine" if changes.hold else "accept"
+            change = changes.summary()
         case Refuse(code, enhanced, text):
             said = "reject" if verdict.is_permanent else "tempfail"
             reply = f"{code} {enhanced} {text}"

@@ -1,6 +1,7 @@
 """The stage post-data: every hook is asked in turn, and what they want becomes one verdict.
 
-The first verdict that is not accept ends it. Each hook sees the message as those before it left
+The first verdict that is not accept ends it, and so does one for the quarantine: who comes behind
+it is asked when the message is released. Each hook sees the message as those before it left
 it; what the last one adds is on top. Nothing is changed here but the octets in memory: what the
 hooks asked for is handed back and commits together with the message, or not at all.
 """
@@ -50,11 +51,16 @@ class HookMessage:
 
 @dataclass(frozen=True, slots=True)
 class PostDataOutcome:
-    """What the hooks said. `start` is the message's, with what they changed in the header."""
+    """What the hooks said. `start` is the message's, with what they changed in the header.
+
+    The first that wants the message in quarantine (`verdict.changes.hold`) is the last one asked.
+    `passed` names those that accepted, it included.
+    """
 
     verdict: Verdict
     start: bytes
     records: tuple[HookVerdict, ...]
+    passed: tuple[str, ...] = ()
 
 
 class PostDataHooks:
@@ -78,6 +84,7 @@ class PostDataHooks:
         """Ask them. Never raises for anything that a hook does."""
         total = Changes()
         records: list[HookVerdict] = []
+        passed: list[str] = []
         for program in programs:
             try:
                 called = await self._call(program, context, message, raw_hello)
@@ -94,7 +101,10 @@ class PostDataHooks:
             message = changed_message(message, verdict.changes)
             total = joined(total, verdict.changes)
             context = _changed_context(context, verdict.changes, message.size)
-        return PostDataOutcome(Accept(total), message.start, tuple(records))
+            passed.append(program.name)
+            if verdict.changes.hold:
+                break
+        return PostDataOutcome(Accept(total), message.start, tuple(records), tuple(passed))
 
     async def _call(
         self, program: Program, context: PostDataContext, message: HookMessage, raw_hello: str

@@ -19,7 +19,9 @@ from relevo.journal.events import (
     Listening,
     OperatorAction,
     Outcome,
+    Quarantined,
     Rejected,
+    Released,
     Waiting,
 )
 from relevo.journal.maillog import plain_line
@@ -38,7 +40,9 @@ __all__ = [
     "MailLogUnavailable",
     "OperatorAction",
     "Outcome",
+    "Quarantined",
     "Rejected",
+    "Released",
     "Waiting",
     "http_command_line",
     "plain_line",

@@ -131,6 +131,26 @@ class HookVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A message was accepted, and waits in quarantine until somebody decides."""
+
+    time: float
+    message_id: str
+    stage: str  # "post-data", "rcpt", "dmarc" …
+    by: str  # the hook, or another name for who decided
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A message came out of quarantine: what it became is in the queue."""
+
+    time: float
+    message_id: str
+    targets: tuple[str, ...]  # final ones; none: a hook dropped it
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorAction:
     """Somebody changed the queue by hand (retry, hold, release, drop)."""
 
@@ -149,5 +169,7 @@ Event = (
     | Done
     | DsnSent
     | HookVerdict
+    | Quarantined
+    | Released
     | OperatorAction
 )

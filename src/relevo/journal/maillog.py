@@ -27,7 +27,9 @@ from relevo.journal.events import (
     Listening,
     OperatorAction,
     Outcome,
+    Quarantined,
     Rejected,
+    Released,
     Waiting,
 )
 
@@ -74,7 +76,7 @@ def _chasquid_text(event: Event) -> str | None:
             return f"{event.client} auth {verdict} for {without_blanks(event.user)}"
         case Listening():
             return f"daemon listening on {event.address}"
-        case DsnSent() | HookVerdict() | OperatorAction():
+        case DsnSent() | HookVerdict() | OperatorAction() | Quarantined() | Released():
             return None
         case _:
             assert_never(event)
@@ -154,6 +156,12 @@ def _described(event: Event) -> tuple[str, str, str]:
             if event.stderr:
                 text += f"  stderr: {event.stderr}"
             return "HOOK", _GREEN if event.verdict == "accept" else _RED, text
+        case Quarantined():
+            text = f"{event.message_id}, by {event.by} at {event.stage}: {event.reason}"
+            return "QUARANTINED", _YELLOW, text
+        case Released():
+            what = ", ".join(event.targets) or "nothing is left of it"
+            return "RELEASED", _GREEN, f"{event.message_id} → {what}"
         case OperatorAction():
             return "OPERATOR", _GREY, f"{event.action} {event.message_id}"
         case _:
@@ -199,7 +207,9 @@ _KINDS = {
         HookVerdict,
         Listening,
         OperatorAction,
+        Quarantined,
         Rejected,
+        Released,
         Waiting,
     )
 }

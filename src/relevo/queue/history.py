@@ -25,7 +25,9 @@ from relevo.journal.events import (
     HookVerdict,
     Listening,
     OperatorAction,
+    Quarantined,
     Rejected,
+    Released,
     Waiting,
 )
 from relevo.queue.ids import time_prefix
@@ -46,6 +48,8 @@ _KINDS: dict[type, str] = {
     DsnSent: "dsn-sent",
     HookVerdict: "hook-verdict",
     OperatorAction: "operator-action",
+    Quarantined: "quarantined",
+    Released: "released",
 }
 _DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
     name: msgspec.json.Decoder(kind) for kind, name in _KINDS.items()

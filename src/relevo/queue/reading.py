@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing import Any, Self
 import apsw
 
 from relevo.journal.events import Event, OperatorAction
+from relevo.queue import quarantine
 from relevo.queue.database import DatabaseError, QueuePaths, Transaction, Turn, connect, damage
 from relevo.queue.disk import Disk
 from relevo.queue.generations import OWN_FILE, SpoolName
@@ -46,7 +47,8 @@ _COUNTS = (
 )
 # of bare columns SQLite takes those of the row with the minimum
 _WAITING = (
-    "SELECT route, count(*), min(due), message, number FROM unit WHERE owner IS NULL GROUP BY route"
+    "SELECT route, count(*), min(due), message, number FROM unit"
+    " WHERE owner IS NULL AND NOT (route = :quarantine AND due >= :held) GROUP BY route"
 )
 _BACKLOGS = (
     "SELECT route, count(*), 0.0, min(message), number FROM unit WHERE owner < 0"
@@ -57,7 +59,10 @@ _LEASED = (
     " WHERE owner IS NOT NULL AND owner >= 0 GROUP BY route"
 )
 _RECIPIENTS = "SELECT recipients FROM unit WHERE message = ? AND number = ?"
-_OLDEST = "SELECT created FROM message ORDER BY id LIMIT 1"
+_OLDEST = (
+    "SELECT created FROM message WHERE NOT EXISTS (SELECT 1 FROM unit"
+    " WHERE message = id AND route = :quarantine AND due >= :held) ORDER BY id LIMIT 1"
+)
 _RETRY = "UPDATE unit SET due = ?, owner = NULL WHERE message = ? AND (owner IS NULL OR owner < 0)"
 _RETRY_UNHELD = f"{_RETRY} AND due < {HELD_UNTIL} AND (hold IS NULL OR attempts > 0)"
 _HOLD = (
@@ -103,8 +108,15 @@ class MessageFilter:
     created_before: float | None = None
     created_since: float | None = None
     state: UnitState | None = None  # of any unit
+    is_quarantined: bool = False  # those in quarantine, and no others
+    hook: str | None = None  # what put them there
+    reason: str | None = None  # part of why
+    quarantined_before: float | None = None
+    quarantined_since: float | None = None
 
     def matches(self, summary: Summary) -> bool:
+        if not self._fits_quarantine(summary.envelope.quarantine):
+            return False
         if self.created_before is not None and summary.created >= self.created_before:
             return False
         if self.created_since is not None and summary.created < self.created_since:
@@ -126,6 +138,17 @@ class MessageFilter:
             for address in (recipient.target, recipient.original)
         )
 
+    def _fits_quarantine(self, found: quarantine.Quarantine | None) -> bool:
+        if found is None or not self.is_quarantined:
+            return self.is_quarantined is (found is not None)
+        if self.hook is not None and self.hook != found.by:
+            return False
+        if self.reason is not None and self.reason.lower() not in found.reason.lower():
+            return False
+        if self.quarantined_before is not None and found.since >= self.quarantined_before:
+            return False
+        return self.quarantined_since is None or found.since >= self.quarantined_since
+
     def _is_for(self, address: str) -> bool:
         if self.recipient is not None and not _same(self.recipient, address):
             return False
@@ -141,6 +164,7 @@ class Counts:
     leased: int
     events: int
     next_due: float | None  # of a waiting unit
+    quarantined: quarantine.Totals = field(default=quarantine.Totals())  # not in the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +267,15 @@ class QueueReader:
         row = self._connection.execute(_COUNTS).fetchone()
         assert row is not None
         messages, events, units, leased, due = row
-        return Counts(messages, units, leased, events, due)
+        kept = quarantine.totals(self._connection)
+        return Counts(
+            messages - kept.messages,
+            units - kept.messages,
+            leased,
+            events,
+            None if due is None or due >= HELD_UNTIL else due,
+            kept,
+        )
 
     def summary(self, limit: int) -> tuple[tuple[DestinationSummary, ...], int, int]:
         """Routes with most units first; how many more there are, and how many units in all.
@@ -253,7 +285,8 @@ class QueueReader:
         counts: dict[str, list[int]] = {}
         first: dict[str, tuple[float, str, int]] = {}
         for kind, sql in enumerate((_LEASED, _BACKLOGS, _WAITING)):
-            for route, number_of, due, message, number in self._connection.execute(sql):
+            rows = self._connection.execute(sql, quarantine.VALUES)
+            for route, number_of, due, message, number in rows:
                 counts.setdefault(route, [0, 0, 0])[kind] += number_of
                 first[route] = (due, message, number)
         order = sorted(counts, key=lambda route: (-sum(counts[route]), route))
@@ -277,7 +310,7 @@ class QueueReader:
 
     def oldest(self) -> float | None:
         """When the oldest waiting message came, seconds since the epoch; None: there is none."""
-        row = self._connection.execute(_OLDEST).fetchone()
+        row = self._connection.execute(_OLDEST, quarantine.VALUES).fetchone()
         return None if row is None else float(row[0])
 
     def latest_events(self, limit: int) -> tuple[Event, ...]:
@@ -304,6 +337,17 @@ class QueueReader:
         """Make units that are held due now; how many messages had some."""
         return self._update(identities, _RELEASE, "release", self._clock(), HELD_UNTIL)
 
+    def release_from_quarantine(self, identities: Iterable[str]) -> int:
+        """Let messages go on where they were set aside; how many there were.
+
+        One that was released before, and still waits, is due now.
+        """
+        return self._update(identities, _RETRY, quarantine.RELEASED)
+
+    def older_in_quarantine(self, since: float, limit: int) -> list[str]:
+        """Ids of those that came there before, the oldest first."""
+        return quarantine.older_than(self._connection, since, limit)
+
     def _update(
         self, identities: Iterable[str], sql: str, action: str, due: float | None = None,
         *more: float,
@@ -320,10 +364,11 @@ class QueueReader:
 
         return self._act(identities, change, action, gone=False)
 
-    def drop(self, identities: Iterable[str]) -> int:
+    def drop(self, identities: Iterable[str], action: str = "drop") -> int:
         """Remove messages without telling anybody; returns how many there were.
 
         An attempt that is running is not stopped; whatever its result, nothing comes back.
+        `action` is what the history says.
         """
         files: list[str] = []
 
@@ -339,7 +384,7 @@ class QueueReader:
                 files.append(str(name))
             return True
 
-        dropped = self._act(identities, change, "drop", gone=True)
+        dropped = self._act(identities, change, action, gone=True)
         for file in files:
             (self._paths.spool / file).unlink(missing_ok=True)
         return dropped

@@ -31,8 +31,10 @@ from relevo.queue.disk import Disk
 from relevo.queue.found_records import FoundRecord, find_records
 from relevo.queue.leases import content_of
 from relevo.queue.loading import give_to_owner
+from relevo.queue.quarantine import DROPPED, EXPIRED, ROUTE
 from relevo.queue.records import encode
 from relevo.queue.salvage import Salvaged, salvage
+from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import StoreFailed
 from relevo.queue.wishes import put_back
 
@@ -40,8 +42,11 @@ _HAS_MESSAGE = "SELECT 1 FROM message WHERE id = ?"
 _HAS_UNITS = "SELECT 1 FROM unit WHERE message = ? LIMIT 1"
 _HAS_ENDED = (
     "SELECT 1 FROM event WHERE message = ? AND (kind = 'done'"
-    " OR kind = 'operator-action' AND json_extract(CAST(data AS TEXT), '$.action') = 'drop')"
+    " OR kind = 'operator-action' AND json_extract(CAST(data AS TEXT), '$.action') IN (?, ?, ?))"
 )
+_WAS_RELEASED = "SELECT 1 FROM event WHERE message = ? AND kind = 'released'"
+_LEAVE_QUARANTINE = "DELETE FROM unit WHERE message = ? AND route = ?"
+_ENDINGS = ("drop", DROPPED, EXPIRED)  # by hand, or by age
 _INSERT_MESSAGE = (
     "INSERT INTO message (id, created, size, envelope, content, file, start)"
     " VALUES (?, ?, ?, ?, NULL, ?, ?)"
@@ -155,10 +160,15 @@ def _consider(
     """Rows for a record that lacks them, unless its message is known to have ended."""
     metadata = record.metadata
     identity = metadata.id
+    if metadata.envelope.quarantine is not None:
+        if connection.execute(_WAS_RELEASED, (identity,)).fetchone():
+            return  # another record is what became of it
+    elif not salvaged.has_all_messages:  # released, and an older record was found before
+        connection.execute(_LEAVE_QUARANTINE, (identity, ROUTE))
     has_message = connection.execute(_HAS_MESSAGE, (identity,)).fetchone() is not None
     has_units = connection.execute(_HAS_UNITS, (identity,)).fetchone() is not None
     if not has_message and not has_units:
-        has_ended = connection.execute(_HAS_ENDED, (identity,)).fetchone() is not None
+        has_ended = connection.execute(_HAS_ENDED, (identity, *_ENDINGS)).fetchone() is not None
         if has_ended or salvaged.has_all_messages:
             found.ended += 1
             return
@@ -170,7 +180,13 @@ def _consider(
         return
     before = connection.total_changes()
     rows = [
-        (identity, number, unit.route, now, encode(unit.recipients))
+        (
+            identity,
+            number,
+            unit.route,
+            unit.due if unit.due >= HELD_UNTIL else now,
+            encode(unit.recipients),
+        )
         for number, unit in enumerate(metadata.units)
     ]
     connection.executemany(_INSERT_UNIT, rows)

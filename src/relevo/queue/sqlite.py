@@ -12,14 +12,14 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import apsw
 
 from relevo.journal.events import Event
-from relevo.queue import leases
+from relevo.queue import leases, quarantine
 from relevo.queue.backlog import Circle, Round, backlog_of, may_take, take_round
 from relevo.queue.checkpoints import HistoryBounds, Keeper
 from relevo.queue.commit import Adding, Calling, Finishing, NewRows, Request, release_units
@@ -51,6 +51,7 @@ _POOL_THREADS = 4  # seals of large files, segments being filled
 _JOINED = 1 << 20  # other content up to this is read into memory, above it copied to a file
 _MOST_LEASED = 1000  # units of one lease
 _COUNT_AGE = 1.0
+_COUNT_SHARE = 50  # so many times as long as a count took, its answer is good for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,8 @@ class SqliteStore:
         self._events = Buffer()
         self._counted_at = float("-inf")
         self._circle = Circle()
+        self._quarantined = quarantine.Totals()
+        self._quarantine_until = float("-inf")
         self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="relevo-spool-pool")
         self.health = Health(paths.directory, disk, min_free_space=options.min_free_space)
         self._writer = Writer(
@@ -249,6 +252,23 @@ class SqliteStore:
                 return leases.as_int(await self._look(leases.count))
         return self._writer.messages
 
+    async def quarantined(self) -> quarantine.Totals:
+        """How full the quarantine is: now, or as long ago as fifty times what counting costs."""
+        if time.monotonic() >= self._quarantine_until:
+            with contextlib.suppress(StoreFailed):  # then what there was
+                found = await self._look(quarantine.timed_totals)
+                assert isinstance(found, quarantine.TimedTotals)
+                self._quarantined = found.totals
+                self._quarantine_until = time.monotonic() + _COUNT_SHARE * found.seconds
+        return self._quarantined
+
+    def count_quarantined(self, octets: int) -> None:
+        """One more is about to be added, until the next count sees it."""
+        known = self._quarantined
+        self._quarantined = replace(
+            known, messages=known.messages + 1, octets=known.octets + octets
+        )
+
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
 
@@ -290,7 +310,7 @@ class SqliteStore:
                 self._owner_for(unit.route, place) if is_leased else None,
                 encode(unit.recipients),
             )
-            for number, unit in enumerate(message.units)
+            for number, unit in enumerate(message.units, message.first_number)
         ]
         row = (
             identity, message.created, content.size, encode(message.envelope), blob, file, None,

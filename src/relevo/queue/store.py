@@ -19,6 +19,7 @@ from math import inf
 from typing import NewType, Protocol
 
 from relevo.journal.events import Event
+from relevo.queue.quarantine import Quarantine
 from relevo.value import dataclass
 
 MessageId = NewType("MessageId", str)
@@ -92,6 +93,7 @@ class Envelope:
     wishes: Wishes | None = None  # of the sender, for the delivery
     is_dsn: bool = False
     tags: tuple[str, ...] = ()  # what hooks gave it, for the hooks of later stages
+    quarantine: Quarantine | None = None  # it waits for a decision
 
 
 class Content(Protocol):
@@ -145,6 +147,7 @@ class NewMessage:
     content: Content  # MemoryContent, or what SpoolWriter.finish returned
     units: tuple[NewUnit, ...]
     events: tuple[Event, ...] = ()
+    first_number: int = 0  # of its units, where another unit of this id is there before
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,8 @@ class UnitResult:
     recipients: tuple[QueuedRecipient, ...]
     due: float | None
     events: tuple[Event, ...] = ()
-    dsns: tuple[NewMessage, ...] = field(default=())  # commit together with the result
+    # Commit together with the result. One with the id of a unit that goes takes its place.
+    dsns: tuple[NewMessage, ...] = field(default=())
 
 
 class StoreFailed(Exception):

@@ -38,9 +38,9 @@ from relevo.mailauth import (
 )
 from relevo.mailauth.arc import ArcOutcome
 from relevo.mailauth.dmarc import QUARANTINE_FIELD, Policy, quarantine_field
-from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import Envelope, NewMessage
 from relevo.reception import answers
+from relevo.reception.quarantine import quarantined
 from relevo.value import dataclass
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def compose(
     units = plan_units(
         hooked.expansion,
         is_local=directory.is_local,
-        now=HELD_UNTIL if transaction.hold else arrival.time,
+        now=arrival.time,
         route_of=routes.for_sender(envelope.reverse_path),
         rewrite=forwarding.for_sender(transaction.reverse_path, arrival.identity),
     )
@@ -269,7 +269,10 @@ def compose(
     events: tuple[Event, ...] = (event, *hooked.records)
     if transaction.hook_records:
         events = (event, *transaction.records_of(arrival.message_id), *hooked.records)
-    return NewMessage(arrival.message_id, arrival.time, envelope, content, units, events)
+    new = NewMessage(arrival.message_id, arrival.time, envelope, content, units, events)
+    if transaction.set_aside is not None:
+        return quarantined(new, transaction, arrival, directory)
+    return new
 
 
 def method_results(transaction: Transaction) -> list[MethodResult]:

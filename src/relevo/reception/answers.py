@@ -53,6 +53,7 @@ RECIPIENT_UNKNOWN = Answer(550, "5.1.1", "No such recipient here")
 RECIPIENT_UNKNOWN_NOW = Answer(451, "4.4.3", "The recipient cannot be checked now, try again later")
 CANNOT_QUEUE = Answer(451, "4.3.0", "The message cannot be queued now")
 QUEUE_FULL = Answer(451, "4.3.0", "The queue is full, try again later")
+QUARANTINE_FULL = Answer(452, "4.3.1", "The quarantine is full, try again later")
 TOO_MANY_EXPANDED = Answer(
     451, "4.5.3", "The recipients stand for too many addresses; send to fewer at once"
 )

@@ -296,8 +296,10 @@ class MailChecks:
         directory: Directory,
         config: Config,
     ) -> Hooked:
-        """The message with our link of the chain on top, when it goes to another server."""
+        """The message with our link of the chain on top, when it goes to another server now."""
         findings = transaction.findings
+        if transaction.set_aside is not None:
+            return hooked
         if arrival.identity or findings is None or not may_be_sealed(findings.arc):
             return hooked
         key = self._sealing_key(hooked.expansion, directory, config)

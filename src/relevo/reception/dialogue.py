@@ -34,7 +34,7 @@ from relevo.reception.arriving import HIGH_WATER, ArrivingMessage
 from relevo.reception.conduct import is_offence, rejection_delay
 from relevo.reception.login import Login
 from relevo.reception.penalties import Offence
-from relevo.reception.post_data import MAX_ADDRESS, RefusedByHook, ask_hooks
+from relevo.reception.post_data import MAX_ADDRESS, RefusedByHook, ask_hooks, check_room
 from relevo.reception.recipient_rules import Kind, Refused, classify
 from relevo.reception.sender import (
     SenderRefused,
@@ -328,7 +328,8 @@ class Dialogue:
         )  # fmt: skip
         if transaction.is_discarded:
             expansion, must_wait = [], True
-        if expansion is None or programs or must_wait or self._submission is not None:
+        must_wait = must_wait or transaction.set_aside is not None or self._submission is not None
+        if expansion is None or programs or must_wait:
             self._line.start(self._ask_and_store(transaction, message, expansion, programs))
             return
         arrival = self._arrival()
@@ -366,6 +367,8 @@ class Dialogue:
                     directory, limit,
                 )  # fmt: skip
             hooked = await checks.seal(transaction, message, arrival, hooked, directory, config)
+            if transaction.set_aside is not None:
+                await check_room(services.store, message, hooked, config)
         except RefusedByHook as refusal:
             self._record_hooks(transaction.records_of(arrival.message_id) + refusal.records)
             self._refuse_message(refusal, transaction, arrival.message_id)

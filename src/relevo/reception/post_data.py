@@ -6,37 +6,34 @@ the content, added recipients are expanded like any other, tags and verdicts are
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from relevo.directory import MailTarget, PipeTarget, Target, ViaTarget
-from relevo.hooks.contract import (
-    Accept,
-    Client,
-    Discard,
-    DkimSignature,
-    PostDataContext,
-    Recipient,
-    Refuse,
-    Tls,
-)
+from relevo.hooks.contract import Accept, Discard, Refuse, Stage
 from relevo.hooks.judging import joined_tags
 from relevo.hooks.post_data import HookMessage, PostDataHooks
 from relevo.mail import InvalidAddress, parse_address
 from relevo.reception import answers
 from relevo.reception.acceptance import Arrival, Expansion, Hooked, MessageRefused, expand
 from relevo.reception.answers import Answer
+from relevo.reception.post_data_context import context_of
+from relevo.reception.quarantine import SetAside, has_room
 from relevo.reception.transaction import AcceptedRecipient, Transaction
 from relevo.smtp.events import NO_RCPT_PARAMETERS, BodyType
 
 if TYPE_CHECKING:
+    from relevo.config import Config
     from relevo.directory import Directory
     from relevo.hooks.contract import Changes
     from relevo.hooks.programs import Program
     from relevo.journal import HookVerdict
     from relevo.mail import Address
+    from relevo.queue import SqliteStore
     from relevo.reception.arriving import ArrivingMessage
 
+
+logger = logging.getLogger("relevo.reception")
 
 MAX_ADDRESS = 256  # octets (RFC 5321 §4.5.3.1.3)
 
@@ -59,14 +56,19 @@ async def ask_hooks(
     directory: Directory,
     limit: int,
 ) -> Hooked:
-    """Ask the programs. The sender of the transaction may change. Raises MessageRefused."""
+    """Ask the programs. The sender of the transaction may change. Raises MessageRefused.
+
+    Of a message that goes into quarantine they are asked when it is released.
+    """
+    if transaction.set_aside is not None:
+        return hooked
     rest = message.rest()
     seen = HookMessage(
         hooked.start,
         rest=None if rest is None else rest.chunks,
         rest_size=0 if rest is None else rest.size,
     )
-    context = _context(transaction, arrival, hooked.expansion, directory, seen.size)
+    context = context_of(transaction, arrival, hooked.expansion, directory, seen.size)
     outcome = await hooks.ask(programs, context, seen, raw_hello=arrival.hello_name)
     match outcome.verdict:
         case Refuse(code, enhanced, text):
@@ -75,18 +77,32 @@ async def ask_hooks(
             return Hooked(outcome.start, [], outcome.records)
         case Accept(changes):
             try:
-                expansion = await _changed_recipients(hooked.expansion, changes, directory, limit)
+                expansion = await changed_recipients(hooked.expansion, changes, directory, limit)
                 if changes.reverse_path is not None:
                     transaction.reverse_path = hook_address(changes.reverse_path)
             except MessageRefused as error:
                 raise RefusedByHook(error.answer, outcome.records, str(error)) from error
             if changes.body is not None:
                 _replace_body(transaction, message, changes.body)
-            transaction.hold = transaction.hold or changes.hold
+            if changes.hold:
+                transaction.set_aside = SetAside(
+                    Stage.POST_DATA.value, outcome.passed[-1], changes.hold, outcome.passed, changes
+                )
             transaction.hook_tags = joined_tags(transaction.hook_tags, changes.tags)
             return Hooked(outcome.start, expansion, outcome.records)
         case _:
             assert_never(outcome.verdict)
+
+
+async def check_room(
+    store: SqliteStore, message: ArrivingMessage, hooked: Hooked, config: Config
+) -> None:
+    """Whether the quarantine takes one more. Raises MessageRefused."""
+    rest = message.rest()
+    size = len(hooked.start) + (0 if rest is None else rest.size)
+    if not await has_room(store, size, config.quarantine):
+        logger.warning("the quarantine is full: nothing more is taken that is to go there")
+        raise MessageRefused(answers.QUARANTINE_FULL)
 
 
 def _replace_body(transaction: Transaction, message: ArrivingMessage, body: bytes) -> None:
@@ -96,53 +112,7 @@ def _replace_body(transaction: Transaction, message: ArrivingMessage, body: byte
         transaction.parameters = replace(transaction.parameters, body=BodyType.EIGHT_BIT_MIME)
 
 
-def _context(
-    transaction: Transaction,
-    arrival: Arrival,
-    expansion: Expansion,
-    directory: Directory,
-    size: int,
-) -> PostDataContext:
-    reverse_path, findings = transaction.reverse_path, transaction.findings
-    tls = Tls(arrival.tls_version, arrival.tls_cipher) if arrival.tls_version else None
-    return PostDataContext(
-        message_id=arrival.message_id,
-        client=Client.of(arrival.client, arrival.hello_name),
-        tls=tls,
-        auth=arrival.identity,
-        reverse_path=reverse_path.plain,
-        forward_paths=transaction.forward_paths,
-        recipients=tuple(
-            _recipient(expanded.target, expanded.original.plain) for expanded in expansion
-        ),
-        spf_result=transaction.spf.outcome.value if transaction.spf else "none",
-        signatures=tuple(
-            DkimSignature(result.outcome.value, result.domain, result.selector)
-            for result in (findings.dkim if findings and findings.dkim else ())
-        ),
-        arc_result=findings.arc.outcome.value if findings else "none",
-        dmarc_result=findings.dmarc.outcome.value if findings and findings.dmarc else "none",
-        author_domain=findings.dmarc.author_domain if findings and findings.dmarc else "",
-        is_from_local_domain=reverse_path.is_null or directory.is_local(reverse_path.domain),
-        is_smtputf8=transaction.parameters.smtputf8,
-        tags=transaction.hook_tags,
-        size=size,
-    )
-
-
-def _recipient(target: Target, original: str) -> Recipient:
-    match target:
-        case MailTarget(address):
-            return Recipient(address.plain, "mail", original)
-        case ViaTarget(address):
-            return Recipient(address.plain, "via", original)
-        case PipeTarget(words):
-            return Recipient(" ".join(words), "pipe", original)
-        case _:
-            assert_never(target)
-
-
-async def _changed_recipients(
+async def changed_recipients(
     expansion: Expansion, changes: Changes, directory: Directory, limit: int
 ) -> Expansion:
     """Without those removed (forward-paths or targets), with what those added stand for.

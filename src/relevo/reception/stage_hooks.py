@@ -25,6 +25,7 @@ from relevo.reception import answers
 from relevo.reception.acceptance import MessageRefused
 from relevo.reception.answers import Answer
 from relevo.reception.post_data import hook_address, hook_recipient
+from relevo.reception.quarantine import SetAside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,7 +266,9 @@ def _keep(transaction: Transaction, outcome: StageOutcome) -> None:
         fields = changes.add + transaction.hook_fields
         if len(fields) <= MAX_FIELDS:
             transaction.hook_fields = fields
-    transaction.hold = transaction.hold or changes.hold
+    if changes.hold and transaction.set_aside is None:
+        by = next(each for each in reversed(outcome.records) if each.verdict == "quarantine")
+        transaction.set_aside = SetAside(by.stage, by.hook, changes.hold)
     transaction.is_discarded = transaction.is_discarded or outcome.is_dropped
     transaction.hook_tags = joined_tags(transaction.hook_tags, outcome.changes.tags)
     transaction.hook_records = (transaction.hook_records + outcome.records)[:MAX_RECORDS]

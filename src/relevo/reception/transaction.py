@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from relevo.reception.arriving import ArrivingMessage
     from relevo.reception.authentication import Inspection
     from relevo.reception.findings import Findings
+    from relevo.reception.quarantine import SetAside
     from relevo.smtp.events import MailParameters, RcptParameters
 
 
@@ -48,7 +49,7 @@ class Transaction:
     signatures: bytes = b""  # ours: whole fields, to stand above what the client sent
     hook_tags: tuple[str, ...] = ()
     hook_fields: bytes = b""  # whole fields of hooks at mail and rcpt, to stand on top
-    hold: str = ""  # why a hook has the message wait for the operator
+    set_aside: SetAside | None = None  # it is to go into quarantine
     is_discarded: bool = False  # by a hook: it is accepted, and nothing comes of it
     hook_records: tuple[HookVerdict, ...] = ()  # of hooks that accepted what came so far
 

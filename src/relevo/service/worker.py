@@ -53,11 +53,13 @@ from relevo.reception import (
     Services,
     SmtpConnection,
 )
+from relevo.reception.release import release
 from relevo.service.certificates import CertificateError, Certificates
 from relevo.service.descriptors import Crowd, TurnedAway, most_connections
 from relevo.service.heartbeat import INTERVAL as HEARTBEAT
 from relevo.service.logs import LogUnavailable, open_maillog, setup_logging
 from relevo.service.memory_alarm import MemoryAlarm
+from relevo.service.quarantine_keeping import drop_expired
 from relevo.service.reception_policies import use_policies
 
 if TYPE_CHECKING:
@@ -153,6 +155,7 @@ class Worker:
             remote=RemoteAgents(self._remote_surroundings()).make,
             hooks=self._unit_hooks_now,
             sharing=self._sharing(),
+            release=lambda unit: release(unit, self._services),
         )
         self._services = Services(
             config=config,
@@ -191,6 +194,8 @@ class Worker:
         self._start(self._watch_queue(), "queue size")
         self._start(self._protection.run(), "TLS with other servers")
         self._start(self._dmarc.run(), "DMARC reports")
+        if setup.row == 0:
+            self._start(drop_expired(self._store, lambda: self._config), "quarantine")
         if config.server.watch_loop:
             self._start(self._watch_loop(), "loop lag")
         servers = [await self._serve(listener) for listener in setup.listeners]
@@ -319,7 +324,7 @@ class Worker:
 
     async def _watch_queue(self) -> None:
         while True:
-            waiting = await self._store.waiting()
+            waiting = await self._store.waiting() - (await self._store.quarantined()).messages
             self._is_queue_full = waiting >= self._config.queue.max_messages
             await asyncio.sleep(_GAUGE_INTERVAL)
 

@@ -71,6 +71,8 @@ def _queue(figures: Figures) -> list[tuple[str, str]]:
         rows.append(("oldest message", f"{_span(figures.now - figures.oldest)} old"))
     if counts.next_due is not None:
         rows.append(("next try", _moment(counts.next_due)))
+    if counts.quarantined.messages:
+        rows.append(("in quarantine", str(counts.quarantined.messages)))
     return rows
 
 

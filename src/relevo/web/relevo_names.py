@@ -195,6 +195,16 @@ def _queue(figures: Figures) -> Iterator[Family]:
     yield _one(
         "relevo_queue_oldest_age_seconds", _GAUGE, "Age of the oldest message.", age, "seconds"
     )
+    kept = counts.quarantined
+    since = 0.0 if kept.oldest is None else max(0.0, figures.now - kept.oldest)
+    yield _one("relevo_quarantine_messages", _GAUGE, "Messages in quarantine.", kept.messages)
+    yield _one(
+        "relevo_quarantine_size_bytes", _GAUGE, "Octets of their content.", kept.octets, "bytes"
+    )
+    yield _one(
+        "relevo_quarantine_oldest_age_seconds", _GAUGE, "How long the oldest is there.", since,
+        "seconds",
+    )  # fmt: skip
 
 
 def _hooks(hooks: tuple[HookFigures, ...]) -> Iterator[Family]:

@@ -86,7 +86,7 @@ class Changes:
         if self.reverse_path is not None:
             parts.append(f"reverse-path <{self.reverse_path}>")
         if self.hold:
-            parts.append(f"holds it: {self.hold}")
+            parts.append(f"quarantine: {self.hold}")
         if self.tags:
             parts.append(f"tags {', '.join(self.tags)}")
         return "; ".join(parts)
