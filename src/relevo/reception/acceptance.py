@@ -41,6 +41,7 @@ from relevo.mailauth.dmarc import QUARANTINE_FIELD, Policy, quarantine_field
 from relevo.queue.store import Envelope, NewMessage
 from relevo.reception import answers
 from relevo.reception.quarantine import quarantined
+from relevo.reception.wishes import stored_wishes
 from relevo.value import dataclass
 
 if TYPE_CHECKING:
