@@ -114,7 +114,7 @@ def unpack(apt: Apt, package: debian.Package) -> None:
 
 def write_launcher(root: Path, name: str) -> None:
     """A script in .cache/debian/bin that runs an unpacked program with its own libraries."""
-    folders = ("usr/sbin", "usr/bin", "sbin", "bin")
+    folders = ("usr/sbin", "usr/bin", "sbin", "bin", "usr/lib/postgresql/15/bin")
     target = next((root / f / name for f in folders if (root / f / name).exists()), None)
     if target is None:
         raise ProvisionFailed(f"{name} is not in the package")

@@ -23,6 +23,7 @@ UNPACKED = CACHE / "bin"
 SYSTEM_FOLDERS = (
     *("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"),
     "/usr/lib/postfix/sbin",
+    "/usr/lib/postgresql/15/bin",
 )
 PROBE_TIMEOUT_S = 20
 

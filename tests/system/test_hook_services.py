@@ -6,16 +6,15 @@ import asyncio
 import grp
 import os
 import pwd
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from harness.config_dir import STANDARD_DOMAINS, relevo_config
-from harness.debian import UNPACKED, program
+from harness.daemons import free_port, start_daemon, start_rspamd
+from harness.debian import program
 from harness.dialog import Dialog, Reply
 from harness.key_records import KeyRecords
 from harness.processes import Reaper, reaping
@@ -29,19 +28,6 @@ HEAD = (
     b"Date: Tue, 24 Nov 2026 07:39:31 +0000\r\nFrom: ada@r.test\r\nTo: user@d1.test\r\n"
     b"Message-ID: <1@r.test>\r\nSubject: hello\r\n\r\n"
 )
-RSPAMD = """
-options {{ pidfile = "{folder}/pid"; control_socket = "{folder}/control"; filters = "";
-  enable_test_patterns = true; dns {{ nameserver = ["127.0.0.1:1"]; timeout = 0.1s; }}
-  cache_file = "{folder}/cache"; tempdir = "{folder}"; hs_cache_dir = "{folder}"; rrd = "";
-  url_tld = "{folder}/tld"; history_file = "{folder}/history"; }}
-logging {{ type = "console"; }}
-actions {{ reject = 15; add_header = 6; }}
-worker "rspamd_proxy" {{ bind_socket = "127.0.0.1:{port}"; milter = yes; timeout = 10s; count = 1;
-  upstream "local" {{ default = yes; self_scan = yes; }} }}
-"""
-
-
-LUA = {"LUALIBDIR": "lualib", "SHAREDIR": "", "RULESDIR": "rules"}
 
 
 @pytest.fixture(scope="module")
@@ -50,37 +36,9 @@ def services(request: pytest.FixtureRequest) -> Iterator[Reaper]:
         yield made
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def serve(reaper: Reaper, command: list[str], port: int, folder: Path) -> int:
-    process = reaper.start(command, log=folder / "service.log")
-
-    def is_listening() -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        assert process.is_running(), process.output()
-        return False
-
-    wait_for(is_listening, timeout_s=20, what=command[0])
-    return port
-
-
 @pytest.fixture(scope="module")
 def rspamd(services: Reaper, tmp_path_factory: pytest.TempPathFactory) -> int:
-    folder, port = tmp_path_factory.mktemp("rspamd"), free_port()
-    (folder / "tld").write_text("test\n")
-    settings = folder / "rspamd.conf"
-    settings.write_text(RSPAMD.format(folder=folder, port=port))
-    share = Path("/usr/share/rspamd")
-    if program("rspamd").parent == UNPACKED:
-        share = UNPACKED.parent / "root" / "rspamd" / "usr/share/rspamd"
-    paths = [f"--var={name}={share}/{below}" for name, below in LUA.items()]
-    command = [str(program("rspamd")), "-f", "-i", *paths, "-c", str(settings)]
-    return serve(services, ["env", f"LUA_PATH={share}/lualib/?.lua;;", *command], port, folder)
+    return start_rspamd(services, tmp_path_factory.mktemp("rspamd"), is_milter=True)
 
 
 def started(factory: RelevoFactory, form: str, stage: str, port: int) -> RelevoServer:
@@ -136,7 +94,7 @@ def test_opendkim_signs_as_a_milter(
         "-k", str(file), "-p", f"inet:{port}@127.0.0.1", "-c", "relaxed/simple",
         "-P", str(tmp_path / "pid"),
     ]  # fmt: skip
-    serve(services, command, port, tmp_path)
+    start_daemon(services, command, port, tmp_path)
     server = started(start_relevo, "milter", "post-data", port)
     assert send(server, *["a line to sign"] * 3).code == 250
     records = KeyRecords({"s1._domainkey.r.test": key_record(key).encode()})
@@ -154,7 +112,7 @@ def test_postgrey_greylists(start_relevo: RelevoFactory, services: Reaper, tmp_p
         str(program("postgrey")), f"--inet=127.0.0.1:{port}", f"--dbdir={tmp_path}", "--delay=2",
         f"--user={user}", f"--group={group}", f"--pidfile={tmp_path}/pid",
     ]  # fmt: skip
-    serve(services, command, port, tmp_path)
+    start_daemon(services, command, port, tmp_path)
     server = started(start_relevo, "policy", "rcpt", port)
     first = send(server, "hello")
     assert (first.code, first.text.startswith("4.2.0 Greylisted")) == (451, True), first
