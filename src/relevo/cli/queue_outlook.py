@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import inf
 from pathlib import Path
@@ -80,6 +80,7 @@ def _line(each: DestinationSummary, now: float) -> str:
     examples=(
         "relevo queue simulate",
         "relevo queue simulate --answers-after 6h",
+        "relevo queue simulate --hold-for 1d --deliver-by 26h --return",
         "relevo queue simulate --set queue.give_up_after=2d --json",
     ),
 )
@@ -87,18 +88,40 @@ def _line(each: DestinationSummary, now: float) -> str:
     "--answers-after", metavar="DURATION", callback=seconds,
     help="The destination answers again when the message is so old; default: never.",
 )  # fmt: skip
+@click.option(
+    "--hold-for", metavar="DURATION", callback=seconds,
+    help="The sender wishes that it is not sent before (FUTURERELEASE).",
+)  # fmt: skip
+@click.option(
+    "--deliver-by", metavar="DURATION", callback=seconds,
+    help="The sender wants it delivered until then (DELIVERBY), or to be told.",
+)  # fmt: skip
+@click.option("--return", "returns", is_flag=True, help="With --deliver-by: or to get it back.")
 @json_option
 @config_dir_option
 @set_option
 def simulate(
-    answers_after: float | None, as_json: bool, config_dir: Path, overrides: tuple[str, ...]
+    answers_after: float | None,
+    hold_for: float | None,
+    deliver_by: float | None,
+    returns: bool,
+    as_json: bool,
+    config_dir: Path,
+    overrides: tuple[str, ...],
 ) -> None:
     """Play what happens to a message whose destination does not answer, by your configuration.
 
     Nothing is sent and no server is asked: tries, notices and the end are shown as they would
     come.
     """
-    rules = rules_of(load_config(config_dir, overrides))
+    if returns and deliver_by is None:
+        raise click.UsageError("--return needs --deliver-by")
+    rules = replace(
+        rules_of(load_config(config_dir, overrides)),
+        hold=hold_for or 0.0,
+        deliver_by=inf if deliver_by is None else deliver_by,
+        returns=returns,
+    )
     steps = tuple(play(rules, answers_after=inf if answers_after is None else answers_after))
     if as_json:
         entries = [
@@ -134,8 +157,11 @@ class _Row:
         return f"{ages}{len(self.steps)} tries fail, one each {span(first.wait)}"
 
 
+_TRIES = frozenset({Step.TRY_FAILS, Step.DELIVERED, Step.GIVEN_UP})
+
+
 def _table(steps: Sequence[Played]) -> Iterator[str]:
     for _, group in groupby(steps, key=lambda step: (step.step, step.wait)):
         yield str(_Row(tuple(group)))
-    tries = sum(step.step is not Step.SENDER_TOLD for step in steps)
+    tries = sum(step.step in _TRIES for step in steps)
     yield f"{count(tries, 'try').replace('trys', 'tries')} in {span(steps[-1].age)}"

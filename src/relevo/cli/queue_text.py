@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relevo.cli.phrases import count, moment, octets, span
+from relevo.cli.wish_text import hold_line, plain_wishes, wish_fields
 from relevo.journal.escape import escape
 from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import QueuedRecipient, RecipientState, Summary
@@ -25,12 +26,11 @@ def lines(summary: Summary, now: float) -> Iterator[str]:
             tries = f", {count(attempts, 'attempt')}" if attempts else ""
             error = f": {recipient.detail}" if recipient.detail else ""
             yield escape(f"        by {route}{tries}{error}")
+        yield from hold_line(summary, due, attempts, now)
 
 
 def details(summary: Summary, now: float) -> Iterator[str]:
     """Everything about the envelope, then the recipients."""
-    envelope = summary.envelope
-    fields = {
     yield from envelope_lines(summary, now)
     yield "recipients:"
     yield from list(lines(summary, now))[1:]
@@ -38,6 +38,8 @@ def details(summary: Summary, now: float) -> Iterator[str]:
 
 def envelope_lines(summary: Summary, now: float) -> Iterator[str]:
     """Id, time, size and the envelope."""
+    envelope = summary.envelope
+    fields = {
         "message": summary.id,
         "sender": _sender(summary),
         "accepted": f"{moment(summary.created)} ({span(now - summary.created)} ago)",
@@ -48,6 +50,7 @@ def envelope_lines(summary: Summary, now: float) -> Iterator[str]:
         "ret": envelope.ret,
         "envid": envelope.envid,
         "dsn": "yes" if envelope.is_dsn else "",
+        **wish_fields(summary, now),
     }
     yield from (escape(f"{name + ':':<10}{value}") for name, value in fields.items() if value)
 
@@ -66,6 +69,7 @@ def as_plain(summary: Summary) -> dict[str, object]:
         "ret": envelope.ret,
         "envid": envelope.envid,
         "is_dsn": envelope.is_dsn,
+        **plain_wishes(summary),
         "units": [
             {
                 "route": route,

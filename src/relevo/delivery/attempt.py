@@ -59,6 +59,7 @@ class Result:
     peer: str = ""  # the server that decided
     tls: str = ""  # how the connection to it was protected
     is_passed_on: bool = False  # with what the sender wants to hear: the server tells it
+    is_relay_told: bool = False  # the sender wants to hear that it was handed on (RFC 2852)
 
 
 DELIVERED = Result(Outcome.DELIVERED, "2.0.0")

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, assert_never
 
 from relevo.delivery.notice_limits import NoticeLimits
@@ -46,7 +47,7 @@ from relevo.mail import (
     parse_address,
 )
 from relevo.queue import new_id
-from relevo.queue.store import Envelope, MemoryContent, NewMessage, TargetKind
+from relevo.queue.store import Envelope, MemoryContent, NewMessage, TargetKind, Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -96,6 +97,8 @@ def is_of_interest(settled: Settled) -> bool:
         case Fate.FAILED | Fate.GIVEN_UP:
             return not notify or "FAILURE" in notify
         case Fate.DELIVERED:
+            if settled.is_relay_told:
+                return "NEVER" not in notify
             return "SUCCESS" in notify and not settled.is_passed_on
         case Fate.LATE:
             return not notify or "DELAY" in notify
@@ -147,7 +150,8 @@ async def notify(
         returns_headers_only=unit.envelope.ret == "HDRS"
         or unit.envelope.requires_tls
         or not has_failures,
-        will_retry_until=around.gives_up(unit.created) if around.gives_up else None,
+        will_retry_until=around.gives_up(unit.since) if around.gives_up else None,
+        deliver_by=None if unit.deadline == inf else unit.deadline,
         takes_smtputf8=unit.envelope.smtputf8 or not addressee.local.isascii(),
     )
     content = MemoryContent(compose_dsn(facts))
@@ -171,9 +175,16 @@ async def notify(
         smtputf8=facts.needs_smtputf8,
         is_dsn=True,
         requires_tls=unit.envelope.requires_tls,
+        wishes=_as_urgent(unit),
     )
     dsn = NewMessage(dsn_id, now, envelope, content, units, (accepted,))
     return Notification(dsn, DsnSent(now, unit.message_id, dsn_id, addressee.plain))
+
+
+def _as_urgent(unit: Unit) -> Wishes | None:
+    """A DSN has the priority of its message (RFC 6710 §4.5)."""
+    wishes = unit.envelope.wishes
+    return Wishes(priority=wishes.priority) if wishes is not None and wishes.priority else None
 
 
 def _addressee(unit: Unit, told: Sequence[Settled], around: Surroundings) -> Address | None:

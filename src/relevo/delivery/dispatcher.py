@@ -36,10 +36,11 @@ from relevo.delivery.routing import route_kind
 from relevo.delivery.scheduler import ALONE, Scheduler, Sharing
 from relevo.delivery.settlement import Fate, Settlement, plain, postpone, settle
 from relevo.delivery.unit_hooks import Plan
+from relevo.delivery.wishes import expired, next_due
 from relevo.journal import Done, Waiting
 from relevo.queue import next_try
-from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.quarantine import ROUTE as QUARANTINE
+from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import StoreFailed, UnitResult
 
 if TYPE_CHECKING:
@@ -51,9 +52,9 @@ if TYPE_CHECKING:
     from relevo.journal import Event, HookVerdict
     from relevo.queue.store import NewMessage, Store, Unit
 
-_log = logging.getLogger(__name__)
     Release = Callable[[Unit], Awaitable[UnitResult]]
 
+_log = logging.getLogger(__name__)
 
 COMMIT_PAUSES_S = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
 NO_PLAN = Plan()
@@ -89,12 +90,12 @@ class Dispatcher:
         clock: Callable[[], float] = time.time,
         limits: DispatchLimits = DEFAULT_LIMITS,
         sharing: Sharing = ALONE,
-    ) -> None:
         release: Release | None = None,
-        self._store = store
+    ) -> None:
         """`release` says what becomes of a message that leaves the quarantine."""
-        self._remake = remake
+        self._store = store
         self._release = release
+        self._remake = remake
         self._policy = policy
         self._journal = journal
         self._clock = clock
@@ -185,17 +186,18 @@ class Dispatcher:
                 agent = policy.agents.get(route_kind(plan.route), NoAgent())
                 attempt = plan.applied(attempt)
         began = self._clock()
-        if plan.result is None:
+        for_all = plan.result or expired(unit, began)
+        if for_all is None:
             results = await agent.attempt(attempt)
         else:
-            results = (plan.result,) * len(attempt.pending)
+            results = (for_all,) * len(attempt.pending)
         now = self._clock()
         # Its age when the try was due: what made the try late, a server that was down or a clock
         # that was set forward, is to cost nobody the last one. Nor is the first try the last one,
         # which comes late when mail was held, and may see such a clock while it runs.
-        age = min(now, unit.due) - unit.created
+        age = min(now, unit.due) - unit.since
         is_too_old = unit.attempts > 0 and age >= policy.give_up_after_s
-        is_late = age >= policy.delay_notice_s
+        is_late = age >= policy.delay_notice_s or now >= unit.deadline
         settlement = self._settled(
             agent, attempt, results, (began, now), is_too_old=is_too_old, is_late=is_late
         )
@@ -264,7 +266,7 @@ class Dispatcher:
         reverse_path = plain(unit.envelope.reverse_path)
         due: float | None = None
         if not settlement.is_finished:
-            due = self._policy.next_try(unit.created, now)
+            due = next_due(unit, now, self._policy.next_try(unit.since, now))
             events.append(Waiting(now, unit.message_id, reverse_path, due - now))
         elif self._ledger.is_last(unit.message_id):
             events.append(Done(now, unit.message_id, reverse_path))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from relevo.delivery.pace import Pace
 from relevo.queue.store import MemoryContent
+from relevo.queue.wishes import AHEAD_S
 
 if TYPE_CHECKING:
     from relevo.delivery.attempt import Agent
@@ -46,6 +47,7 @@ class Lane:
     octets: int = 0
     has_more: bool = False  # the store may have units that found no room here
     waiting: deque[Queued] = field(default_factory=deque)
+    _has_order: bool = False  # one of those that wait has a priority
     _own_pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,11 +73,25 @@ class Lane:
         """Queue a unit; its octets in memory. Who leases asks for room before."""
         octets = unit.content.size if isinstance(unit.content, MemoryContent) else 0
         self.octets += octets
-        self.waiting.append(Queued(unit, is_repeat, octets))
+        queued = Queued(unit, is_repeat, octets)
+        if self._has_order or unit.envelope.wishes is not None:
+            self._has_order = True
+            self.waiting.insert(self._place_of(unit), queued)
+        else:
+            self.waiting.append(queued)
         return octets
+
+    def _place_of(self, unit: Unit) -> int:
+        """Behind all that are as urgent, with the time that they wait; see `queue.wishes`."""
+        own = _urgency(unit)
+        at = len(self.waiting)
+        while at and _urgency(self.waiting[at - 1].unit) > own:
+            at -= 1
+        return at
 
     def take(self) -> Queued | None:
         if not self.waiting:
+            self._has_order = False
             return None
         queued = self.waiting.popleft()
         self.octets -= queued.octets
@@ -85,3 +101,10 @@ class Lane:
         self.waiting.clear()
         self.octets = 0
         self.has_more = False
+
+
+def _urgency(unit: Unit) -> float:
+    """The lower, the more urgent."""
+    wishes = unit.envelope.wishes
+    ahead = AHEAD_S * wishes.priority if wishes is not None and wishes.priority else 0.0
+    return unit.created - ahead

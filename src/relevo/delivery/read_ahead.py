@@ -22,6 +22,11 @@ class ReadAhead:
     def __next__(self) -> bytes:
         return self._held.pop() if self._held else next(self._pieces)
 
+    def begin_with(self, piece: bytes) -> None:
+        """Put something in front, before anything is read."""
+        assert not self._held
+        self._held.append(piece)
+
     async def fill(self) -> None:
         """Have a piece at hand, if there is one left. Raises what reading raises."""
         if not self._held:

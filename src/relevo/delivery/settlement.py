@@ -42,6 +42,7 @@ class Settled:
     fate: Fate
     peer: str = ""  # the server that decided
     is_passed_on: bool = False  # with what the sender wants to hear: that server tells it
+    is_relay_told: bool = False  # the sender wants to hear that it was handed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _settle_one(
         recipient.reverse_path,
         recipient.is_delay_told or fate is Fate.LATE,
     )
-    return Settled(settled, fate, result.peer, result.is_passed_on)
+    return Settled(settled, fate, result.peer, result.is_passed_on, result.is_relay_told)
 
 
 def _shown_target(recipient: QueuedRecipient) -> str:

@@ -136,6 +136,8 @@ def _message_fields(facts: DsnFacts) -> list[str]:
     if facts.envid:
         fields.append(f"Original-Envelope-Id: {one_line(facts.envid)}")
     fields.append(f"Arrival-Date: {rfc5322_date(facts.arrival)}")
+    if facts.deliver_by is not None:
+        fields.append(f"Deliver-By-Date: {rfc5322_date(facts.deliver_by)}")
     return fields
 
 

@@ -86,6 +86,7 @@ class DsnFacts:
     envid: str = ""  # ENVID= of MAIL, decoded
     returns_headers_only: bool = False  # RET=HDRS
     will_retry_until: float | None = None  # for delayed recipients
+    deliver_by: float | None = None  # until when the sender wanted it delivered (RFC 2852)
     takes_smtputf8: bool = True  # the sender can be sent what needs SMTPUTF8
     # Whether the DSN can only travel with SMTPUTF8: a local part is not ASCII (RFC 6533).
     needs_smtputf8: bool = field(init=False)

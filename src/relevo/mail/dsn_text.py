@@ -19,6 +19,7 @@ _ADVICE = {  # by the start of the enhanced status code; the first that fits
     "5.2.2": "The mailbox is full: reach the recipient in another way, or try again later.",
     "5.2.3": "The message is too large for the recipient: send it again with less attached.",
     "5.3.4": "The message is too large for the recipient: send it again with less attached.",
+    "5.4.7": "It was to be delivered within a time that is over. Send it again with more time.",
     "5.7.": _REFUSED_ADVICE,
 }
 _GENERAL_ADVICE = (

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from relevo.delivery.attempt import Result, permanent, temporary
 from relevo.delivery.letter import Letter
 from relevo.delivery.routing import LMTP, MX, SMARTHOST, VIA
+from relevo.delivery.wishes import is_relay_told
 from relevo.mail import InvalidAddress, domain_to_ascii
 from relevo.outbound.host_tls import HostTls, Need
 from relevo.outbound.hosts import NoHost
@@ -359,10 +360,13 @@ class _Delivery:
         self, results: Sequence[Result], may_go_on: Sequence[bool], shown: str, link: PeerLink
     ) -> None:
         facts, tells = link.tls, "DSN" in link.extensions
+        hears = is_relay_told(self._unit, keeps_time="DELIVERBY" in link.extensions)
         tls = " ".join(filter(None, (facts.version, facts.cipher, facts.how)))
         left: list[int] = []
         for index, result, goes_on in zip(self._left, results, may_go_on, strict=True):
-            self._results[index] = replace(result, peer=shown, tls=tls, is_passed_on=tells)
+            self._results[index] = replace(
+                result, peer=shown, tls=tls, is_passed_on=tells, is_relay_told=hears
+            )
             if goes_on:
                 left.append(index)
         self._left = left

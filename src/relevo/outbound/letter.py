@@ -9,6 +9,7 @@ without 8BITMIME is rewritten by `mail.seven_bit`, or refused (5.6.3) where that
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ from relevo.delivery.letter import CannotBeSent, Letter, body_of, path_for
 from relevo.journal import Outcome
 from relevo.mail.header_block import field_values, head_length
 from relevo.mail.seven_bit import CannotConvert, to_seven_bit
+from relevo.outbound.wishes import TimeTooShort, with_priority, words_of
 from relevo.queue.store import MemoryContent
 from relevo.smtp import Outgoing, OutgoingRecipient
 from relevo.smtp.events import BodyType, MailParameters, Notify, Path, RcptParameters, Ret
+from relevo.smtp.wishes import NO_WISHES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +84,13 @@ async def _prepare(
         refused.append(None)
     if not told:
         return Letter(None, refused)
+    try:
+        wishes = words_of(unit, extensions, time.time())
+    except TimeTooShort as error:
+        raise _refuse("5.4.7", f"the time that the sender gave it is too short: {error}") from error
     body, body_type, size = await _body(unit, extensions)
+    if wishes is not NO_WISHES:
+        body, size = with_priority(body, size, wishes, extensions)
     are_ascii = all((path.local + path.domain).isascii() for path in (reverse_path, *paths))
     envelope = unit.envelope
     parameters = MailParameters(
@@ -91,6 +100,7 @@ async def _prepare(
         ret=Ret(envelope.ret) if envelope.ret else None,
         envid=envelope.envid or None,
         requiretls=envelope.requires_tls,
+        wishes=wishes,
     )
     return Letter(Outgoing(reverse_path, tuple(told), body, parameters), refused)
 

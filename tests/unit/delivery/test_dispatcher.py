@@ -26,6 +26,7 @@ from relevo.queue.store import (
     StoreFailed,
     Unit,
     UnitResult,
+    Wishes,
 )
 from unit.delivery.fake_store import FakeStore
 from unit.delivery.loops import Runner
@@ -726,3 +727,49 @@ def test_a_store_that_fails_does_not_keep_agents_open_at_the_end(run: Runner) ->
             assert w.local.is_closed
 
     run(scenario())
+
+
+def test_a_message_whose_time_is_over_comes_back_without_an_attempt(run: Runner) -> None:
+    async def check() -> None:
+        async with world(local=Script(lambda _: BUSY)) as it:
+            unit = make_unit()
+            wishes = Wishes(deliver_by=RETRY_S / 2, returns=True)
+            it.take(replace(unit, envelope=replace(unit.envelope, wishes=wishes)))
+            await it.results(1)
+            assert it.store.results[0].due == NOW + RETRY_S / 2
+            it.now[0] += RETRY_S / 2
+            it.dispatcher.wake()
+            await it.results(2)
+            assert len(it.local.attempts) == 1
+            assert it.store.results[1].due is None
+            assert it.kinds()[-3:] == ["DsnSent", "Accepted", "Done"]
+
+    run(check())
+
+
+def test_a_message_that_is_only_late_is_tried_on_and_its_sender_told_once(run: Runner) -> None:
+    async def check() -> None:
+        async with world(local=Script(lambda _: BUSY)) as it:
+            unit = make_unit()
+            wishes = Wishes(deliver_by=RETRY_S / 2)
+            it.take(replace(unit, envelope=replace(unit.envelope, wishes=wishes)))
+            for count, wait in ((1, RETRY_S / 2), (2, RETRY_S), (3, RETRY_S)):
+                await it.results(count)
+                assert it.store.results[-1].due == it.now[0] + wait
+                it.now[0] += wait
+                it.dispatcher.wake()
+            assert [len(result.dsns) for result in it.store.results[:3]] == [0, 1, 0]
+
+    run(check())
+
+
+def test_a_held_message_is_as_old_as_the_time_since_it_was_let_go(run: Runner) -> None:
+    async def check() -> None:
+        async with world(local=Script(lambda _: BUSY)) as it:
+            unit = make_unit(created=NOW - 10 * GIVE_UP_S, attempts=1)
+            wishes = Wishes(hold=10 * GIVE_UP_S)
+            it.take(replace(unit, envelope=replace(unit.envelope, wishes=wishes)))
+            await it.results(1)
+            assert it.store.results[0].due == NOW + RETRY_S
+
+    run(check())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from relevo.queue.schedule import RetrySteps
 from relevo.queue.simulation import Rules, Step, play
 
@@ -31,3 +33,23 @@ def test_a_next_hop_that_answers_again_gets_the_message_at_the_next_try() -> Non
 def test_without_a_delay_nobody_is_told_of_it() -> None:
     rules = Rules(retry=RetrySteps(), give_up_after=DAY)
     assert all(step.step is not Step.SENDER_TOLD for step in play(rules))
+
+
+def test_a_held_message_is_tried_then_and_given_up_by_its_time_since() -> None:
+    steps = list(play(replace(FIVE_DAYS, hold=2 * DAY)))
+    assert (steps[0].step, steps[0].age) == (Step.RELEASED, 2 * DAY)
+    assert 7 * DAY <= steps[-1].age < 7 * DAY + 21 * 60
+
+
+def test_what_is_to_come_back_after_its_time_does_so_to_the_second() -> None:
+    steps = list(play(replace(FIVE_DAYS, deliver_by=5 * HOUR, returns=True)))
+    assert (steps[-1].step, steps[-1].age) == (Step.RETURNED, 5 * HOUR)
+    late = list(play(replace(FIVE_DAYS, deliver_by=5 * HOUR, returns=True), answers_after=6 * HOUR))
+    assert late == steps
+
+
+def test_a_sender_who_only_wants_to_know_is_told_then_and_tries_go_on() -> None:
+    steps = list(play(replace(FIVE_DAYS, deliver_by=HOUR)))
+    told = [step for step in steps if step.step in {Step.TIME_IS_OVER, Step.SENDER_TOLD}]
+    assert [(step.step, step.age) for step in told] == [(Step.TIME_IS_OVER, HOUR)]
+    assert steps[-1].step is Step.GIVEN_UP
