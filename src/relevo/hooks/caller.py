@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from relevo.hooks.calls import HookPool
 from relevo.hooks.contract.json_form import SETTINGS_VARIABLE
+from relevo.hooks.contract_v1 import alias_environment
 from relevo.hooks.programs import Form, Program, Programs
 from relevo.hooks.service_forms import service_pools
 from relevo.hooks.settings import pool_settings, worker_count
@@ -70,6 +71,7 @@ class Caller:
     def reconfigure(self, config: Config) -> None:
         """Calls from now on follow another configuration."""
         self.config = config
+        self.environment = alias_environment(os.environ, str(config.config_dir))
         self.programs = Programs(config)
         slot_timeout_s = config.hooks.slot_timeout.total_seconds()
         self.close()

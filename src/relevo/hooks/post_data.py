@@ -109,14 +109,15 @@ class PostDataHooks:
     async def _call(
         self, program: Program, context: PostDataContext, message: HookMessage, raw_hello: str
     ) -> Called:
-        directory = str(self._caller.config.config_dir)
-        daemon = daemon_environment()
+        environment = self._caller.environment
         if program.form is Form.V1:
             told = []
-            environment = contract_v1.post_data_environment(context, daemon, directory, raw_hello)
+            directory = str(self._caller.config.config_dir)
+            environment = contract_v1.post_data_environment(
+                context, daemon_environment(), directory, raw_hello
+            )
         else:
             told = [encode_context(context)]
-            environment = contract_v1.alias_environment(daemon, directory)
         stdin = contract_v1.lf_pieces(message.pieces())
         if message.rest is None and message.size <= MEMFD_LIMIT:
             return await self._caller.call(program, environment, [b"".join(stdin), *told])

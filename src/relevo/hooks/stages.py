@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from relevo.hooks import contract_v1
-from relevo.hooks.caller import Caller, daemon_environment
+from relevo.hooks.caller import Caller
 from relevo.hooks.contract import Accept, Changes, Refuse, Stage, StageContext
 from relevo.hooks.contract.contexts import AttemptContext, MailContext
 from relevo.hooks.contract.json_form import encode_context
@@ -81,12 +80,9 @@ class StageHooks:
     async def _ask_one(
         self, program: Program, stage: Stage, context: StageContext
     ) -> tuple[Verdict, Called | None, str]:
-        environment = contract_v1.alias_environment(
-            daemon_environment(), str(self._caller.config.config_dir)
-        )
         try:
             inputs = [b"", encode_context(context)]
-            called = await self._caller.call(program, environment, inputs)
+            called = await self._caller.call(program, self._caller.environment, inputs)
         except OSError as error:  # no memory or descriptor for its input
             return on_failure(program, stage), None, f"no file for its input: {error}"
         verdict, reason = judge(called, stage)

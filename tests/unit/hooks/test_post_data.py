@@ -13,7 +13,7 @@ from relevo.config import load
 from relevo.hooks.caller import Caller
 from relevo.hooks.contract import Accept, Changes, Client, PostDataContext, Refuse, Stage
 from relevo.hooks.post_data import HookMessage, PostDataHooks, PostDataOutcome, changed_start
-from relevo.hooks.programs import NONE_FOR_S, Programs
+from relevo.hooks.programs import BELIEVED_FOR_S, Programs
 from relevo.hooks.statistics import HookOutcome, HookStatistics
 from unit.hooks.conftest import MakeSite, Site
 
@@ -242,5 +242,30 @@ def test_that_there_are_none_is_believed_for_a_moment(tmp_path: Path) -> None:
     (tmp_path / "hooks").mkdir()
     (tmp_path / "hooks" / "post-data").touch()
     assert programs.of(Stage.POST_DATA) == []
-    now[0] += NONE_FOR_S
+    now[0] += BELIEVED_FOR_S
     assert [program.name for program in programs.of(Stage.POST_DATA)] == ["hooks/post-data"]
+
+
+def test_which_file_a_declared_hook_is_is_believed_for_a_moment(tmp_path: Path) -> None:
+    (tmp_path / "hook.py").write_text("")
+    (tmp_path / "relevo.toml").write_text(
+        'hostname = "mx.test"\n[[hook]]\nform = "worker"\nstage = "post-data"\ntarget = "hook.py"\n'
+    )
+    now = [100.0]
+    programs = Programs(load(tmp_path), clock=lambda: now[0])
+    (first,) = programs.of(Stage.POST_DATA)
+    (tmp_path / "hook.py").write_text("# edited\n")
+    assert programs.of(Stage.POST_DATA)[0].file.signature == first.file.signature
+    now[0] += BELIEVED_FOR_S
+    assert programs.of(Stage.POST_DATA)[0].file.signature != first.file.signature
+
+
+def test_hooks_in_the_folder_are_looked_at_for_each_call(tmp_path: Path) -> None:
+    (tmp_path / "relevo.toml").write_text('hostname = "mx.test"\n')
+    (tmp_path / "hooks").mkdir()
+    hook = tmp_path / "hooks" / "post-data"
+    hook.touch()
+    programs = Programs(load(tmp_path), clock=lambda: 100.0)
+    assert len(programs.of(Stage.POST_DATA)) == 1
+    hook.unlink()
+    assert programs.of(Stage.POST_DATA) == []
