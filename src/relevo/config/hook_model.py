@@ -123,6 +123,16 @@ class Hooks:
         least=_MS,
         most=_DAY,
     )
+    shadow_keep: timedelta = key(
+        "How long what shadows said is kept.", 7 * _DAY, least=timedelta(minutes=1), most=365 * _DAY
+    )
+    shadow_max_size: int = key(
+        "Octets of that at most; the oldest goes first. Each worker has its share of them.",
+        64 * 1024 * _KIB,
+        unit="bytes",
+        least=1024 * _KIB,
+        most=_GIB,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +204,35 @@ class DeclaredHook:
         least=0,
         most=1024 * _GIB,
     )
+    shadow: bool = key(
+        "A candidate: it is asked beside the live hooks of its stage, after them, and what it says "
+        "is compared and never done (`relevo hook shadow-report`). Not at the alias stages.",
+        False,
+    )
+    shadow_of: str = key(
+        "The hook that a shadow is compared with, by name (`hooks/post-data` is one). Empty: with "
+        "what all hooks of the stage came to.",
+        "",
+    )
+    canary_of: str = key(
+        "The hook, by name, in whose place this one is asked about a share of the mail.", ""
+    )
+    canary: str = key(
+        "That share, `\"10%\"`: chosen by the message's id, before there is one by the client's "
+        "address.",
+        "",
+    )
+    canary_min_calls: int = key(
+        "So many calls of a canary must have been made before it is judged.",
+        20,
+        least=1,
+        most=1_000_000,
+    )
+    canary_tolerance: str = key(
+        "When the share of a canary's calls that fail is larger by this than that of its hook's, "
+        "all mail goes to the hook again, until a reload or `relevo hook canary reset`.",
+        "5%",
+    )
     run_as: str = key(
         "User that it runs as; only a server started as root can do that. Empty: the server's.", ""
     )
@@ -222,6 +261,11 @@ class DeclaredHook:
     def is_elsewhere(self) -> bool:
         """Whether its target is no file below the config directory."""
         return self.is_service or self.is_module
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it is a shadow or a canary, and not asked in its own right."""
+        return self.shadow or bool(self.canary_of)
 
     def placed(self, config_dir: Path) -> DeclaredHook:
         """With its files below the config directory."""

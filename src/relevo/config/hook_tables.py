@@ -9,6 +9,7 @@ from typing import Any
 from relevo.config.array_tables import read_table, tables_of
 from relevo.config.hook_model import DeclaredHook
 from relevo.config.hook_target import SERVICE_FORMS, STAGES_OF, BadTarget, service_address
+from relevo.config.hook_variants import variant_faults
 from relevo.config.schema import HOOK_KEYS, HOOK_TABLE
 from relevo.config.settings import Reading
 from relevo.config.toml_lines import Path
@@ -20,8 +21,14 @@ MAX_HOOKS = 30
 def read_hook_tables(reading: Reading, lines: dict[Path, int], raw: Any) -> None:
     """Add every declared hook to `reading`, or what is wrong with it."""
     tables = tables_of(reading, lines, raw, name=HOOK_TABLE, what="hooks", most=MAX_HOOKS)
+    first = len(reading.hooks)
     for index, table in enumerate(tables):
         _read_table(reading, lines, index, table)
+    for index, (table, hook) in enumerate(zip(tables, reading.hooks[first:], strict=True)):
+        others = [other for other in reading.hooks if other is not hook]
+        for key, text, hint in variant_faults(hook, others):
+            line = lines[(HOOK_TABLE, index, key) if key in table else (HOOK_TABLE, index)]
+            reading.problem(line, f"{HOOK_TABLE}.{key}", text, hint)
 
 
 def _read_table(

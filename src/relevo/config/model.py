@@ -37,6 +37,7 @@ from relevo.config.reception_model import (
     XClient,
 )
 from relevo.config.relay_model import DeclaredRelayDomain, Forwarding, Relay
+from relevo.config.replay_model import Replay
 from relevo.config.submission_model import Submission
 
 _MS = timedelta(milliseconds=1)
@@ -248,8 +249,8 @@ class Config:
     smtp: Smtp = key("", Smtp)
     limits: Limits = key("", Limits)
     penalties: Penalties = key("", Penalties)
-    addresses: Addresses = key("", Addresses)
     quarantine: Quarantine = key("", Quarantine)
+    addresses: Addresses = key("", Addresses)
     auth: Auth = key("", Auth)
     submission: Submission = key("", Submission)
     forwarding: Forwarding = key("", Forwarding)
@@ -266,6 +267,7 @@ class Config:
     outbound_tls: OutboundTls = key("", OutboundTls)
     hooks: Hooks = key("", Hooks)
     hook: tuple[DeclaredHook, ...] = key("", ())
+    replay: Replay = key("", Replay)
     queue: Queue = key("", Queue)
     history: History = key("", History)
     log: Log = key("", Log)

@@ -78,6 +78,7 @@ _WHAT_KEYS = {
     "outbound": "Mail to other servers",
     "outbound_tls": "TLS with other servers",
     "hooks": "Programs of the operator",
+    "replay": "Mail kept to try hooks on",
     "queue": "The queue",
     "history": "What is remembered about messages",
     "log": "The server's log",

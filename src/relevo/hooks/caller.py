@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from relevo.hooks.calls import HookPool
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
     from relevo.hooks.host import PoolSockets
     from relevo.hooks.services import ServicePool
     from relevo.hooks.statistics import HookCounter, HookOutcome
+    from relevo.hooks.trials.trials import Trials
 
 logger = logging.getLogger("relevo.hooks")
+
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
+"""No variables beside the usual ones."""
 
 _MAX_BREAKERS = 256
 _HARMFUL = frozenset(
@@ -66,6 +71,7 @@ class Caller:
         self._breakers: dict[str, Breaker] = {}
         self._pools: dict[int, HookPool | WorkerPool | ServicePool] = {}
         self._warned: set[tuple[str, str]] = set()
+        self.trials: Trials | None = None
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
@@ -91,6 +97,8 @@ class Caller:
                     slot_timeout_s=slot_timeout_s,
                 )
         self._breakers.clear()
+        if self.trials is not None:
+            self.trials.reconfigure(config)
 
     def close(self) -> None:
         """Give up what is kept between calls; calls that go on are not touched."""
@@ -121,6 +129,8 @@ class Caller:
         """What came of a call, for `relevo status`."""
         if self._counter is not None:
             self._counter.count(called.program.name, outcome, called.report.seconds)
+        if self.trials is not None:
+            self.trials.count(called.program.name, outcome)
 
     def _obstacle(self, program: Program) -> Report | None:
         """Why the hook is not even tried."""

@@ -14,16 +14,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relevo.hooks import contract_v1
-from relevo.hooks.caller import Called, Caller, daemon_environment
+from relevo.hooks.caller import NOTHING_MORE, Called, Caller, daemon_environment
 from relevo.hooks.contract import Accept, Changes, PostDataContext, Stage, Verdict
 from relevo.hooks.contract.json_form import encode_context
 from relevo.hooks.input_file import MEMFD_LIMIT, disk_file
 from relevo.hooks.judging import joined, joined_tags, judge, on_failure, outcome_of, why_record
 from relevo.hooks.programs import Form, Program
+from relevo.hooks.steps import Step
 from relevo.mail.header_block import head_length, remove_fields, replace_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from relevo.journal.events import HookVerdict
 
@@ -73,6 +74,12 @@ class PostDataHooks:
         """The hooks there are now; [] is the ordinary case and cheap."""
         return self._caller.programs.of(Stage.POST_DATA)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether `ask` is to be called even without hooks: for a shadow, or to keep the mail."""
+        trials = self._caller.trials
+        return trials is not None and trials.watches(Stage.POST_DATA)
+
     async def ask(
         self,
         programs: list[Program],
@@ -82,17 +89,32 @@ class PostDataHooks:
         raw_hello: str,
     ) -> PostDataOutcome:
         """Ask them. Never raises for anything that a hook does."""
+        trials = self._caller.trials
+        if trials is None or not trials.watches(Stage.POST_DATA):
+            return await self._ask(programs, context, message, raw_hello, None)
+        steps: list[Step] = []
+        outcome = await self._ask(programs, context, message, raw_hello, steps)
+        await trials.saw_message(context, message, raw_hello, steps)
+        return outcome
+
+    async def _ask(
+        self,
+        programs: list[Program],
+        context: PostDataContext,
+        message: HookMessage,
+        raw_hello: str,
+        steps: list[Step] | None,
+    ) -> PostDataOutcome:
+        """`steps` gets all answers, where somebody wants them."""
+        trials = self._caller.trials
         total = Changes()
         records: list[HookVerdict] = []
         passed: list[str] = []
-        for program in programs:
-            try:
-                called = await self._call(program, context, message, raw_hello)
-                verdict, reason = judge(called, Stage.POST_DATA)
-                self._caller.count(called, outcome_of(called, verdict, reason))
-            except OSError as error:  # no memory or disk for its input
-                verdict = on_failure(program, Stage.POST_DATA)
-                reason, called = f"no file for its input: {error}", None
+        for place in programs:
+            program = place if trials is None else trials.chosen(place, context)
+            verdict, called, reason = await self.ask_one(program, context, message, raw_hello)
+            if steps is not None:
+                steps.append(Step.of(place, program, called, verdict, reason))
             records.append(
                 why_record(Stage.POST_DATA, context.message_id, program, called, verdict, reason)
             )
@@ -100,14 +122,37 @@ class PostDataHooks:
                 return PostDataOutcome(verdict, message.start, tuple(records))
             message = changed_message(message, verdict.changes)
             total = joined(total, verdict.changes)
-            context = _changed_context(context, verdict.changes, message.size)
-            passed.append(program.name)
+            context = changed_post_data_context(context, verdict.changes, message.size)
+            passed.append(place.name)
             if verdict.changes.hold:
                 break
         return PostDataOutcome(Accept(total), message.start, tuple(records), tuple(passed))
 
+    async def ask_one(
+        self,
+        program: Program,
+        context: PostDataContext,
+        message: HookMessage,
+        raw_hello: str,
+        more: Mapping[str, str] = NOTHING_MORE,
+    ) -> tuple[Verdict, Called | None, str]:
+        """Its verdict, the call, and in words what was wrong with it. `more`: variables."""
+        try:
+            called = await self._call(program, context, message, raw_hello, more)
+        except OSError as error:  # no memory or disk for its input
+            verdict = on_failure(program, Stage.POST_DATA)
+            return verdict, None, f"no file for its input: {error}"
+        verdict, reason = judge(called, Stage.POST_DATA)
+        self._caller.count(called, outcome_of(called, verdict, reason))
+        return verdict, called, reason
+
     async def _call(
-        self, program: Program, context: PostDataContext, message: HookMessage, raw_hello: str
+        self,
+        program: Program,
+        context: PostDataContext,
+        message: HookMessage,
+        raw_hello: str,
+        more: Mapping[str, str],
     ) -> Called:
         environment = self._caller.environment
         if program.form is Form.V1:
@@ -118,6 +163,8 @@ class PostDataHooks:
             )
         else:
             told = [encode_context(context)]
+        if more:
+            environment = {**environment, **more}
         stdin = contract_v1.lf_pieces(message.pieces())
         if message.rest is None and message.size <= MEMFD_LIMIT:
             return await self._caller.call(program, environment, [b"".join(stdin), *told])
@@ -151,7 +198,10 @@ def changed_message(message: HookMessage, changes: Changes) -> HookMessage:
     return replace(message, start=start)
 
 
-def _changed_context(context: PostDataContext, changes: Changes, size: int) -> PostDataContext:
+def changed_post_data_context(
+    context: PostDataContext, changes: Changes, size: int
+) -> PostDataContext:
+    """What the next hook is told."""
     if changes.is_none:
         return context
     reverse_path = context.reverse_path

@@ -75,13 +75,20 @@ class Programs:
         self._believed: dict[Stage, list[Program]] = {}
         self.folder = HookFolder(config.config_dir)
         self._declared: dict[Stage, list[tuple[int, DeclaredHook]]] = {}
+        self._variants: dict[Stage, list[tuple[int, DeclaredHook]]] = {}
         for number, declared in enumerate(config.hook):
-            of_stage = self._declared.setdefault(Stage(declared.stage), [])
+            kind = self._variants if declared.is_variant else self._declared
+            of_stage = kind.setdefault(Stage(declared.stage), [])
             of_stage.append((FIRST_DECLARED_POOL + number, declared))
 
     def declares(self, stage: Stage) -> bool:
-        """Whether a `[[hook]]` names the stage."""
-        return stage in self._declared
+        """Whether a `[[hook]]` names the stage, be it a shadow."""
+        return stage in self._declared or stage in self._variants
+
+    def variants(self, stage: Stage) -> list[tuple[DeclaredHook, Program]]:
+        """Shadows and canaries, which `of` does not know."""
+        found = self._variants.get(stage, ())
+        return [(declared, program_of(pool, declared)) for pool, declared in found]
 
     def of(self, stage: Stage) -> list[Program]:
         """In the order of their calls. The list is not to be changed.
@@ -100,7 +107,7 @@ class Programs:
         if not programs:
             self._until[stage] = now + BELIEVED_FOR_S
         for pool, declared in self._declared.get(stage, ()):
-            programs.append(_from_declaration(pool, declared))
+            programs.append(program_of(pool, declared))
         self._believed[stage] = programs
         return programs
 
@@ -113,7 +120,8 @@ class Programs:
         return Program(file, Form.V1, ALIAS_POOL, timeout_s, OnError.TEMPFAIL)
 
 
-def _from_declaration(pool: int, declared: DeclaredHook) -> Program:
+def program_of(pool: int, declared: DeclaredHook) -> Program:
+    """The program of a declaration; its file is looked at."""
     if declared.is_elsewhere:
         file = HookFile(declared.name, declared.target, NOTHING)
         return _declared_program(pool, declared, file)

@@ -33,6 +33,7 @@ class PoolSettings(msgspec.Struct, frozen=True):
     user: str = ""  # whom a host that is root becomes otherwise
     in_flight: int = 0  # calls at once in each persistent process; 0: a process a call
     recycle_above: int = 0  # octets of memory after which such a process is replaced; 0: never
+    niceness: int = 0  # above that of other hooks
 
     @property
     def identity(self) -> str:
@@ -52,6 +53,9 @@ def user_of(settings: PoolSettings) -> str:
 
 PYTHON_WORDS = (sys.executable, "-P", "-m", "relevo.hook.runner")
 """What runs a hook of the form python; its file follows."""
+
+SHADOW_NICENESS = 10
+"""Shadows leave processor time to hooks that decide about mail."""
 
 POST_DATA_POOL = 0
 ALIAS_POOL = 1
@@ -106,4 +110,5 @@ def _declared_pool(
         user,
         in_flight,
         declared.recycle_above if is_worker else 0,
+        SHADOW_NICENESS if declared.shadow else 0,
     )

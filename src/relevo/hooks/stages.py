@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from relevo.hooks.caller import Caller
+from relevo.hooks.caller import NOTHING_MORE, Caller
 from relevo.hooks.contract import Accept, Changes, Refuse, Stage, StageContext
 from relevo.hooks.contract.contexts import AttemptContext, MailContext
 from relevo.hooks.contract.json_form import encode_context
 from relevo.hooks.judging import joined, joined_tags, judge, on_failure, outcome_of, why_record
+from relevo.hooks.steps import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from relevo.hooks.caller import Called
     from relevo.hooks.contract import Verdict
@@ -62,27 +63,44 @@ class StageHooks:
 
     async def ask(self, context: StageContext) -> StageOutcome:
         """Ask the hooks of the context's stage in turn."""
-        stage = Stage(context.stage)
+        trials = self._caller.trials
+        if trials is None or not trials.watches(Stage(context.stage)):
+            return await self._ask(context, None)
+        steps: list[Step] = []
+        outcome = await self._ask(context, steps)
+        trials.saw_stage(context, steps)
+        return outcome
+
+    async def _ask(self, context: StageContext, steps: list[Step] | None) -> StageOutcome:
+        """`steps` gets all answers, where somebody wants them."""
+        stage, trials = Stage(context.stage), self._caller.trials
         message_id = getattr(context, "message_id", "")
         total = Changes()
         records: list[HookVerdict] = []
-        for program in self._caller.programs.of(stage):
-            verdict, called, reason = await self._ask_one(program, stage, context)
+        for place in self._caller.programs.of(stage):
+            program = place if trials is None else trials.chosen(place, context)
+            verdict, called, reason = await self.ask_one(program, context)
+            if steps is not None:
+                steps.append(Step.of(place, program, called, verdict, reason))
             records.append(why_record(stage, message_id, program, called, verdict, reason))
             if isinstance(verdict, Refuse):
                 return StageOutcome(verdict, changes=total, records=tuple(records))
             if not isinstance(verdict, Accept):
                 return StageOutcome(is_dropped=True, changes=total, records=tuple(records))
             total = joined(total, verdict.changes)
-            context = _changed(context, verdict.changes)
+            context = changed_context(context, verdict.changes)
         return StageOutcome(changes=total, records=tuple(records))
 
-    async def _ask_one(
-        self, program: Program, stage: Stage, context: StageContext
+    async def ask_one(
+        self, program: Program, context: StageContext, more: Mapping[str, str] = NOTHING_MORE
     ) -> tuple[Verdict, Called | None, str]:
+        """Its verdict, the call, and in words what was wrong with it. `more`: variables."""
+        stage, environment = Stage(context.stage), self._caller.environment
+        if more:
+            environment = {**environment, **more}
         try:
             inputs = [b"", encode_context(context)]
-            called = await self._caller.call(program, self._caller.environment, inputs)
+            called = await self._caller.call(program, environment, inputs)
         except OSError as error:  # no memory or descriptor for its input
             return on_failure(program, stage), None, f"no file for its input: {error}"
         verdict, reason = judge(called, stage)
@@ -90,7 +108,7 @@ class StageHooks:
         return verdict, called, reason
 
 
-def _changed(context: StageContext, changes: Changes) -> StageContext:
+def changed_context(context: StageContext, changes: Changes) -> StageContext:
     """What the next hook of the stage is told."""
     if changes.is_none:
         return context
