@@ -33,7 +33,7 @@ from relevo.delivery.lanes import DEFAULT_LIMITS, DispatchLimits, NoAgent
 from relevo.delivery.ledger import UnitLedger
 from relevo.delivery.mishap import judge
 from relevo.delivery.routing import route_kind
-from relevo.delivery.scheduler import ALONE, Scheduler, Sharing
+from relevo.delivery.scheduler import ALONE, SWEEP_S, Scheduler, Sharing
 from relevo.delivery.settlement import Fate, Settlement, plain, postpone, settle
 from relevo.delivery.unit_hooks import Plan
 from relevo.delivery.wishes import expired, next_due
@@ -166,7 +166,8 @@ class Dispatcher:
         self._tell(result.events)
         if self._policy.hooks is not None and result.unit.route != QUARANTINE:
             await self._policy.hooks.after(result)
-        if result.dsns:
+        is_soon = result.due is not None and result.due - self._clock() < SWEEP_S
+        if result.dsns or is_soon:
             self.wake()
 
     def _tell(self, events: Sequence[Event]) -> None:
