@@ -32,9 +32,12 @@ def free_port() -> int:
 
 
 def start_daemon(
-    reaper: Reaper, command: Sequence[str], at: int | Path, folder: Path, *, timeout_s: float = 20
+    reaper: Reaper, command: Sequence[str], at: int | Path, folder: Path, *, says: str = ""
 ) -> Process:
-    """Started, and taking connections at its port or socket; its log is in `folder`."""
+    """Started, and taking connections at its port or socket; its log is in `folder`.
+
+    `says`: what it writes once it serves those whom it lets connect.
+    """
     process = reaper.start(command, log=folder / "service.log")
 
     def is_listening() -> bool:
@@ -43,10 +46,10 @@ def start_daemon(
         with suppress(OSError), socket.socket(family) as client:
             client.settimeout(1)
             client.connect(("127.0.0.1", at) if isinstance(at, int) else str(at))
-            return True
+            return says in process.output()
         return False
 
-    wait_for(is_listening, timeout_s=timeout_s, what=command[0])
+    wait_for(is_listening, timeout_s=40, what=command[0])
     return process
 
 

@@ -90,28 +90,42 @@ def test_clamd(start_relevo: RelevoFactory, reaper: Reaper, tmp_path: Path) -> N
     assert b"X-Virus-Scanned: ClamAV" in message
 
 
+@contextmanager
+def folder_for_others() -> Iterator[Path]:
+    """pytest's own are closed to the users whom some servers become."""
+    folder = Path(tempfile.mkdtemp(prefix="relevo-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
 @pytest.mark.needs_debian("spamd")
 def test_spamd(start_relevo: RelevoFactory, reaper: Reaper, tmp_path: Path) -> None:
-    (rules := tmp_path / "rules").mkdir()
-    (rules / "own.cf").write_text(
-        "body OWN_SPAM /buy-this/\nscore OWN_SPAM 6\nbody OWN_WORST /worst-of-all/\n"
-        "score OWN_WORST 12\nuse_bayes 0\nutil_rb_tld test\n"
-    )
-    (rules / "init.pre").write_text("loadplugin Mail::SpamAssassin::Plugin::Check\n")
     port = free_port()
-    command = [
-        str(program("spamd")), "-L", "-x", "-m", "1", "-i", "127.0.0.1", "-p", str(port),
-        "-C", str(rules), "--siteconfigpath", str(rules), "-s", "stderr", "-r",
-        str(tmp_path / "pid"),
-    ]  # fmt: skip
-    start_daemon(reaper, command, port, tmp_path, timeout_s=40)
-    server = started(start_relevo, "spamassassin", {"127.0.0.1:783": f"127.0.0.1:{port}"})
-    assert send(server, "worst-of-all").code == 554
-    assert send(server, "please buy-this now").code == 250
-    (message,) = server.config.mailbox("user@d1.test").wait()
-    assert b"X-Spam: Yes" in message
-    assert b"X-Spam-Status: Yes, score=6 required=5 tests=OWN_SPAM" in message
-    assert b"X-Spam: No" not in message
+    with folder_for_others() as rules:
+        (rules / "init.pre").write_text("loadplugin Mail::SpamAssassin::Plugin::Check\n")
+        (rules / "own.cf").write_text(
+            "body OWN_SPAM /buy-this/\nscore OWN_SPAM 6\nbody OWN_WORST /worst-of-all/\n"
+            "score OWN_WORST 12\nuse_bayes 0\nutil_rb_tld test\n"
+        )
+        command = [
+            str(program("spamd")), "-L", "-x", "-m", "1", "-i", "127.0.0.1", "-p", str(port),
+            "-C", str(rules), "--siteconfigpath", str(rules), "-s", "stderr", "-r",
+            str(tmp_path / "pid"),
+        ]  # fmt: skip
+        spamd = start_daemon(reaper, command, port, tmp_path)
+        server = started(start_relevo, "spamassassin", {"127.0.0.1:783": f"127.0.0.1:{port}"})
+        assert send(server, "worst-of-all").code == 554
+        assert send(server, "please buy-this now").code == 250
+        spamd.stop()
+    assert send(server, "worst-of-all").code == 250, "on_error is accept"
+    first, second = server.config.mailbox("user@d1.test").wait(2)
+    assert b"X-Spam: Yes" in first
+    assert b"X-Spam-Status: Yes, score=6 required=5 tests=OWN_SPAM" in first
+    assert b"X-Spam: No" not in first
+    assert b"X-Spam-Status" not in second
 
 
 def test_greylisting_holds_over_processes_and_restarts(start_relevo: RelevoFactory) -> None:
@@ -204,33 +218,29 @@ def test_aliases_in_ldap(start_relevo: RelevoFactory, reaper: Reaper, tmp_path: 
 
 
 @contextmanager
-def postgres(reaper: Reaper, port: int) -> Iterator[Process]:
+def postgres(reaper: Reaper, port: int, logs: Path) -> Iterator[Process]:
     """An empty database of the user relevo, who needs the password `a-secret`."""
-    folder = Path(tempfile.mkdtemp(prefix="relevo-postgres-"))  # others may enter
-    as_user = []
-    if os.geteuid() == 0:  # it does not run as root
-        as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        shutil.chown(folder, "nobody", "nogroup")
-    (folder / "password").write_text("a-secret\n")
-    (folder / "password").chmod(0o644)
-    data = folder / "data"
-    make = [
-        *as_user, str(program("initdb")), "-D", str(data), "-U", "relevo", "-A", "scram-sha-256",
-        "--pwfile", str(folder / "password"), "--no-sync", "--locale=C", "-E", "UTF8",
-    ]  # fmt: skip
-    serve = [
-        *as_user, str(program("postgres")), "-D", str(data), "-p", str(port), "-k", "",
-        "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=1MB",
-    ]  # fmt: skip
-    log = folder / "initdb.log"
-    try:
+    as_user: list[str] = []
+    with folder_for_others() as folder:
+        if os.geteuid() == 0:  # it does not run as root
+            as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+            shutil.chown(folder, "nobody", "nogroup")
+        (folder / "password").write_text("a-secret\n")
+        data, log = folder / "data", logs / "initdb.log"
+        make = [
+            *as_user, str(program("initdb")), "-D", str(data), "-U", "relevo", "-A",
+            "scram-sha-256", "--pwfile", str(folder / "password"), "--no-sync", "--locale=C",
+            "-E", "UTF8",
+        ]  # fmt: skip
+        serve = [
+            *as_user, str(program("postgres")), "-D", str(data), "-p", str(port), "-k", "",
+            "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=1MB",
+        ]  # fmt: skip
         assert reaper.start(make, log=log, cwd=folder).wait(60) == 0, log.read_text()
-        process = start_daemon(reaper, serve, port, folder)
+        process = start_daemon(reaper, serve, port, logs, says="ready to accept connections")
         yield process
         process.send(signal.SIGINT)  # without waiting for those who are connected
         process.wait()
-    finally:
-        shutil.rmtree(folder)
 
 
 async def fill(port: int) -> None:
@@ -244,9 +254,9 @@ async def fill(port: int) -> None:
 
 
 @pytest.mark.needs_debian("postgresql-15")
-def test_aliases_in_postgresql(start_relevo: RelevoFactory, reaper: Reaper) -> None:
+def test_aliases_in_postgresql(start_relevo: RelevoFactory, reaper: Reaper, tmp_path: Path) -> None:
     port = free_port()
-    with postgres(reaper, port):
+    with postgres(reaper, port, tmp_path):
         asyncio.run(fill(port))
         server = started(
             start_relevo,
