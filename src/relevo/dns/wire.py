@@ -10,9 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, NamedTuple
 
 import dns.exception
 import dns.flags
@@ -30,7 +30,7 @@ _QR = 0x8000
 _TC = 0x0200
 
 
-class RecordType(Enum):
+class RecordType(IntEnum):
     """Types that are asked for; the values are those of the wire."""
 
     A = 1
@@ -42,8 +42,7 @@ class RecordType(Enum):
     TLSA = 52
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):  # as its hash is made for every look-up
     """A name in the form of `relevo.dns.names.ask_name`, or "" for the root, and a type."""
 
     name: str

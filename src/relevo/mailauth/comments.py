@@ -13,7 +13,7 @@ _SPECIALS = re.compile(r"([\\()])")
 def comment(text: str) -> str:
     """`(text)` on one line: controls become `?`, what would end or open a comment is escaped."""
     shown = _on_one_line(text)
-    return "(" + _SPECIALS.sub(r"\\\1", shown) + ")"
+    return "(" + (_SPECIALS.sub(r"\\\1", shown) if _SPECIALS.search(shown) else shown) + ")"
 
 
 def value(text: str) -> str:

@@ -8,7 +8,6 @@ left out, and its number is told. A day is one of UTC.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -90,9 +89,7 @@ class DmarcFiles(DayFiles[DmarcDay]):
 
 def _plain(day: DmarcDay) -> dict[str, Any]:
     rows = [
-        [*dataclasses.astuple(message), count]
-        for counter in day.rows.values()
-        for message, count in counter.items()
+        [*message, count] for counter in day.rows.values() for message, count in counter.items()
     ]
     return {"rows": rows, "left_out": day.left_out}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from dataclasses import replace
 from email import message_from_bytes, policy
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -104,7 +103,7 @@ def test_reports_are_told_from_other_mail() -> None:
 
 
 def test_counts_of_all_workers_are_put_together(tmp_path: Path) -> None:
-    other = replace(MESSAGE, source_ip="2001:db8::1")
+    other = MESSAGE._replace(source_ip="2001:db8::1")
     for messages in ([MESSAGE, MESSAGE, other], [MESSAGE]):
         counts = DmarcCounts(clock=lambda: NOW)
         for message in messages:
@@ -123,8 +122,8 @@ def test_counts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dmarc_reports, "MAX_DOMAINS", 1)
     day = DmarcDay()
     for number in range(5):
-        day.add(replace(MESSAGE, source_ip=f"192.0.2.{number}"))
-    day.add(replace(MESSAGE, policy=replace(PUBLISHED, domain="other.test")))
+        day.add(MESSAGE._replace(source_ip=f"192.0.2.{number}"))
+    day.add(MESSAGE._replace(policy=PUBLISHED._replace(domain="other.test")))
     assert len(day.rows["b.test"]) == 2
     assert day.left_out == {"b.test": 3}
 
@@ -146,7 +145,7 @@ def text_of(node: ET.Element, path: str) -> str:
 
 
 def test_the_report_as_xml() -> None:
-    odd = replace(MESSAGE, header_from="<&>\x00\n", signatures=())
+    odd = MESSAGE._replace(header_from="<&>\x00\n", signatures=())
     packed = report_xml(DAY, {MESSAGE: 7, odd: 1}, REPORTER, identity="1@a.test", left_out=3)
     root = ET.fromstring(gzip.decompress(packed))
     assert root.tag == f"{{{NAMESPACE}}}feedback"
@@ -214,8 +213,8 @@ def test_reports_are_mail_of_the_day_after(tmp_path: Path) -> None:
     files = DmarcFiles(tmp_path)
     day = DmarcDay()
     day.add(MESSAGE)
-    day.add(replace(MESSAGE, policy=replace(PUBLISHED, p="none")))
-    day.add(replace(MESSAGE, policy=replace(PUBLISHED, domain="silent.test")))
+    day.add(MESSAGE._replace(policy=PUBLISHED._replace(p="none")))
+    day.add(MESSAGE._replace(policy=PUBLISHED._replace(domain="silent.test")))
     files.save({DAY: day})
     store = FakeStore()
     names = Zones({"TXT _dmarc.b.test": [RECORD]})

@@ -27,7 +27,10 @@ def canonical_field(raw: bytes, form: Canonicalization) -> bytes:
     if form is Canonicalization.SIMPLE:
         return raw
     name, _, value = raw.partition(b":")
-    value = _single_blanks(value.replace(b"\r\n", b""))
+    if b"\r\n" in value:
+        value = value.replace(b"\r\n", b"")
+    if b"\t" in value or b"  " in value:
+        value = _single_blanks(value)
     return name.rstrip(b" \t").lower() + b":" + value.strip(b" ")
 
 

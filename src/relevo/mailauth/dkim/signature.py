@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from enum import Enum
+from functools import lru_cache
 
 from relevo.mail import InvalidAddress, normalize_domain
 from relevo.mail.address import domain_to_ascii
@@ -25,6 +27,20 @@ MAX_SELECTOR = 253
 _START = 12  # characters of b= that tell signatures apart
 _SELECTOR = re.compile(r"[^\x00-\x20/@\x7f\"\\:;,<>()\[\]*]+")
 _SHA256_OCTETS = 32
+# by the value of c= in lower case; without the second word the body is simple
+_FORMS = {
+    form: (header, body)
+    for header in Canonicalization
+    for body in Canonicalization
+    for form in (
+        f"{header.value}/{body.value}".encode(),
+        *(
+            (f"{header.value}".encode(), f"{header.value}/".encode())
+            if body.value == "simple"
+            else ()
+        ),
+    )
+}
 
 
 class Algorithm(Enum):
@@ -43,6 +59,11 @@ class SignerTags:
     selector: str
     signature: bytes
     time: int | None
+
+    @property
+    def start(self) -> str:
+        """What tells it from other signatures, for header.b (RFC 6008)."""
+        return base64.b64encode(self.signature[: _START * 3 // 4]).decode("ascii")
 
     @property
     def key_name(self) -> str:
@@ -102,7 +123,7 @@ def signer_tags(tags: Tags) -> SignerTags:
         raise BadTags("the algorithm is not known") from error
     domain = _domain(text_of(tags, "d"))
     selector = text_of(tags, "s")
-    if len(selector) > MAX_SELECTOR or not all(map(_SELECTOR.fullmatch, selector.split("."))):
+    if len(selector) > MAX_SELECTOR or not _is_selector(selector):
         raise BadTags("the tag s= is no selector")
     return SignerTags(
         algorithm,
@@ -113,17 +134,20 @@ def signer_tags(tags: Tags) -> SignerTags:
     )
 
 
+@lru_cache(maxsize=1024)
+def _is_selector(text: str) -> bool:
+    return all(map(_SELECTOR.fullmatch, text.split(".")))
+
+
 def cover_tags(tags: Tags, *, default_form: bytes = b"simple/simple") -> CoverTags:
     """h=, c=, l=, bh= (RFC 6376 §3.5). Raises BadTags."""
     if "h" not in tags:
         raise BadTags("the tag h= is missing")
     names = tuple(name for name in list_of(tags["h"]) if name)
-    header, _, body = tags.get("c", default_form).decode("utf-8", "replace").partition("/")
-    try:
-        header_form = Canonicalization(header.lower())
-        body_form = Canonicalization(body.lower() or "simple")
-    except ValueError as error:
-        raise BadTags("the canonicalization is not known") from error
+    forms = _FORMS.get(tags.get("c", default_form).lower())
+    if forms is None:
+        raise BadTags("the canonicalization is not known")
+    header_form, body_form = forms
     body_hash = octets_of(tags, "bh")
     if len(body_hash) != _SHA256_OCTETS:
         raise BadTags("the tag bh= is not of 32 octets")

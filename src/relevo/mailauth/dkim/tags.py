@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import lru_cache
 
 MAX_LENGTH = 16 * 1024  # octets of a whole list
 MAX_TAGS = 64
+_CACHED_NAME = 32
 
 _BLANKS = b" \t\r\n"
 _NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_]*+")
-_VALUE = re.compile(rb"[\x20-\x7e\x80-\xff\t\r\n]*+")
+_TEXT = re.compile(rb"[\x20-\x7e\x80-\xff\t\r\n]*+")
+_ANY_BLANK = re.compile(r"\s")
 
 
 class BadTags(ValueError):
@@ -34,19 +37,34 @@ def parse_tags(text: bytes) -> Tags:
         raise BadTags("the tag list has too many tags")
     if not parts[-1].strip(_BLANKS):
         parts.pop()
+    has_controls = not _TEXT.fullmatch(text)
     tags: Tags = {}
     for part in parts:
         name, equals, value = part.partition(b"=")
-        name = name.strip(_BLANKS)
-        if not equals or not _NAME.fullmatch(name):
+        tag = _tag_name(name) if equals else ""
+        if not tag:
             raise BadTags("the tag list has a part that is no tag")
-        tag = name.decode("ascii")
         if tag in tags:
             raise BadTags(f"the tag {tag[:20]}= occurs twice")
-        if not _VALUE.fullmatch(value):
+        if has_controls and not _TEXT.fullmatch(value):
             raise BadTags(f"the tag {tag[:20]}= has a control character")
         tags[tag] = value.strip(_BLANKS)
     return tags
+
+
+def _tag_name(octets: bytes) -> str:
+    """A name without the blanks around it, "" when it is none."""
+    if len(octets) > _CACHED_NAME:
+        return _read_name(octets)
+    return _known_name(octets)
+
+
+def _read_name(octets: bytes) -> str:
+    name = octets.strip(_BLANKS)
+    return name.decode("ascii") if _NAME.fullmatch(name) else ""
+
+
+_known_name = lru_cache(maxsize=512)(_read_name)
 
 
 def required(tags: Tags, name: str) -> bytes:
@@ -63,7 +81,7 @@ def text_of(tags: Tags, name: str) -> str:
         text = required(tags, name).decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadTags(f"the tag {name}= is not UTF-8") from error
-    if any(character.isspace() for character in text):
+    if _ANY_BLANK.search(text):
         raise BadTags(f"the tag {name}= has blanks in it")
     return text
 

@@ -8,8 +8,7 @@ once. Whatever is malformed ends in a result. Nothing raises.
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -32,7 +31,6 @@ from relevo.mailauth.dkim.signature import (
     SignerTags,
     claims_of,
     parse_signature,
-    signature_start,
 )
 from relevo.mailauth.dkim.tags import BadTags
 
@@ -119,7 +117,7 @@ class DkimVerification:
             signer.selector,
             signature.identity,
             signer.algorithm.value,
-            signature_start(base64.b64encode(signer.signature)),
+            signer.start,
             record_found.bits if record_found else 0,
             record_found.is_testing if record_found else False,
             whole,
@@ -170,12 +168,12 @@ def _read(raw: bytes, now: float) -> Signature | DkimResult:
         signer.selector,
         signature.identity,
         signer.algorithm.value,
-        signature_start(base64.b64encode(signer.signature)),
+        signer.start,
     )
 
 
 async def look_up_keys(
-    names: Iterable[str], resolver: DnsLookups, timeout_s: float
+    names: Collection[str], resolver: DnsLookups, timeout_s: float
 ) -> dict[str, KeyRecord | Failed]:
     """The keys at some names of DNS, asked for all at once."""
 
@@ -185,6 +183,9 @@ async def look_up_keys(
         except TimeoutError:
             return Failed(DkimOutcome.TEMPERROR, "the look-up of the key took too long")
 
+    if len(names) == 1:
+        (name,) = names
+        return {name: await look_up(name)}
     return await all_of(look_up, names)
 
 

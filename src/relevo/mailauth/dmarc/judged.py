@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from relevo.mailauth.dkim import DkimResult
 from relevo.mailauth.dmarc.record import DmarcRecord, Policy
 from relevo.mailauth.dmarc.result import DmarcOutcome, DmarcResult
 from relevo.mailauth.spf import SpfResult
-from relevo.value import dataclass
 
 MAX_SIGNATURES = 10  # of a message; the aligned ones come first
 _REPORT_SUBJECT = b"\nsubject: report domain:"
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedPolicy:
+class PublishedPolicy(NamedTuple):  # as its hash is made for every message
     """The record that applied, as far as reports tell it."""
 
     domain: str
@@ -28,8 +27,7 @@ class PublishedPolicy:
     fo: str
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedMessage:
+class JudgedMessage(NamedTuple):
     """Messages that are alike in all of this are one row of a report."""
 
     policy: PublishedPolicy
