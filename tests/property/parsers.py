@@ -70,6 +70,7 @@ from relevo.smtp.buffer import InputBuffer
 from relevo.smtp.commands import parse_auth, parse_bdat, parse_hello, parse_mail, parse_rcpt
 from relevo.smtp.framing import ChunkReader, DataReader
 from relevo.smtp.reply_reader import ReplyReader
+from relevo.smtp.wishes import WishOffers
 from relevo.smtp.xclient import parse_xclient
 from relevo.web.requests import BadRequest, parse_head
 
@@ -80,6 +81,7 @@ OFFERS = SessionSettings(
     offers_binarymime=True,
     offers_xclient=True,
     mechanisms=("PLAIN", "LOGIN"),
+    wishes=WishOffers(deliver_by_least=60, hold_most=86400, priority=True, clock=lambda: 1.8e9),
 )
 HEADER = (
     b"Received: from x by y; Tue, 24 Nov 2026 23:00:00 +0000\r\n"
@@ -208,6 +210,8 @@ PARSERS = {
             b"FROM:<a@b.test> SIZE=10 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb AUTH=<>",
             b"FROM:<>",
             b'FROM:<"a\\"b"@[127.0.0.1]> REQUIRETLS',
+            b"FROM:<a@b.test> BY=120;RT HOLDFOR=60 MT-PRIORITY=-9",
+            b"FROM:<a@b.test> HOLDUNTIL=2027-01-15T09:00:00.5+01:00",
         ),
     ),
     "RCPT": Parser(

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Final
 
+from relevo.smtp.dates import date, parse_date
 from relevo.smtp.replies import Fixed, Reply
 
 KEYWORDS: Final = frozenset({"BY", "HOLDFOR", "HOLDUNTIL", "MT-PRIORITY"})
@@ -21,11 +21,6 @@ MAX_BY: Final = 999_999_999  # seconds, either way
 # by-value = by-time ";" by-mode [by-trace]; by-time = ["-" / "+"] 1*9DIGIT (RFC 2852 §4)
 _BY: Final = re.compile(r"([+-]?)([0-9]{1,9});([RN])(T?)", re.IGNORECASE)
 _INTERVAL: Final = re.compile(r"[0-9]{1,9}")
-# date-time of RFC 3339 §5.6; a leap second is none to us
-_DATE: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?"
-    r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
 # priority-value = (["-"] NZDIGIT) / "0" (RFC 6710 §6)
 _PRIORITY: Final = re.compile(r"0|-?[1-9]")
 _MINIMUM: Final = re.compile(r"[0-9]{1,9}")
@@ -153,23 +148,6 @@ def lowered(wishes: Wishes, *, may_raise: bool) -> Wishes:
 def priority_reply(wishes: Wishes) -> Reply:
     """What tells the client of a priority that was lowered."""
     return Reply(250, "2.3.6", f"{wishes.priority} is the priority of the message")
-
-
-def parse_date(text: str) -> float | None:
-    """Seconds since the epoch of a date-time of RFC 3339, without fractions; None: malformed."""
-    match = _DATE.fullmatch(text)
-    if match is None:
-        return None
-    zone = "+00:00" if match[2] in "Zz" else match[2]
-    try:
-        return datetime.fromisoformat(match[1].upper() + zone).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def date(seconds: float) -> str:
-    """A date-time of RFC 3339 in UTC, to the second."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def least_by(offered: str) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from relevo.smtp.client_commands import mail_command
 from relevo.smtp.client_events import Outgoing, OutgoingRecipient
 from relevo.smtp.commands import parse_mail
+from relevo.smtp.dates import date
 from relevo.smtp.events import Event, Mail, MailParameters, Path
 from relevo.smtp.extensions import capabilities
 from relevo.smtp.replies import Fixed
@@ -22,9 +23,7 @@ from relevo.smtp.wishes import (
     DeliverBy,
     Wishes,
     WishOffers,
-    date,
     least_by,
-    parse_date,
     parse_wishes,
 )
 from unit.smtp.driver import SETTINGS, accept
@@ -116,11 +115,6 @@ def test_what_a_client_writes_a_server_reads(
     assert isinstance(event, Mail)
     assert event.parameters.wishes == wishes
     assert mail_command(outgoing, {}) == b"MAIL FROM:<a@b.test>\r\n"
-
-
-@given(st.floats(0, 4_000_000_000))
-def test_a_date_is_read_back_to_the_second(seconds: float) -> None:
-    assert parse_date(date(seconds)) == int(seconds)
 
 
 @pytest.mark.parametrize(
