@@ -1,7 +1,9 @@
 """A persistent hook process that was lent to this worker: calls in flight, told apart by a number.
 
-A call is one write, and its answer one read, with nobody in between. Limits, memory and the number
-of processes are the launcher's business, which says when the process shall get no new call.
+Calls that are made in one turn of the loop are one write, and the answers that are there one read,
+with nobody in between. Answers are handed out at the next turn: what the process had said on
+stderr before has been read by then. Limits, memory and the number of processes are the launcher's
+business, which says when the process shall get no new call.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import asyncio
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -20,8 +22,17 @@ from relevo.hooks.worker_channel import WorkerBroken, WorkerChannel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relevo.hooks.worker_channel import Answered
+
 _LAST_WORDS_S = 2.0  # in which the launcher says how a process ended that closed its output
 _PACKET = 16 * 1024
+
+
+class _Call(NamedTuple):
+    """One that is not answered."""
+
+    answer: asyncio.Future[Report]
+    deadline: float  # of the loop's clock
 
 
 class LentProcess:
@@ -37,9 +48,12 @@ class LentProcess:
         self._control = control
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
-        self._calls: dict[int, asyncio.Future[Report]] = {}
+        self._calls: dict[int, _Call] = {}
         self._number = 0
+        self._is_write_due = False
         self._is_writing = False
+        self._answered: list[Answered] = []  # read, and not handed out yet
+        self._timer: asyncio.TimerHandle | None = None  # for the deadlines of all calls
         self._last_words: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._channel.output, self._on_output)
         self._loop.add_reader(self._channel.error_output, self._on_errors)
@@ -54,17 +68,16 @@ class LentProcess:
         if isinstance(message, int):
             message = os.dup(message)
         answer: asyncio.Future[Report] = self._loop.create_future()
-        self._calls[number] = answer
+        self._calls[number] = _Call(answer, self._deadline(timeout_s))
         self.in_flight += 1
         channel.max_output = max_output
         channel.send(number, context, message)
-        if not self._is_writing:
-            self._write()
-        timer = self._loop.call_later(timeout_s, self._on_deadline, number)
+        if not self._is_write_due and not self._is_writing:
+            self._is_write_due = True
+            self._loop.call_soon(self._write)
         try:
             report = await answer
         finally:
-            timer.cancel()
             self.in_flight -= 1
             if self._calls.pop(number, None) is not None and not answer.done():
                 channel.give_up(number)  # the caller has gone
@@ -81,7 +94,18 @@ class LentProcess:
 
     # -- what happens
 
+    def _deadline(self, timeout_s: float) -> float:
+        """When a call that begins now is over at the latest; somebody looks then, or before."""
+        deadline = self._loop.time() + timeout_s
+        if self._timer is not None and deadline < self._timer.when():
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._look_at_deadlines)
+        return deadline
+
     def _write(self) -> None:
+        self._is_write_due = False
         self._channel.write()
         if self._channel.wants_to_write is self._is_writing:
             return
@@ -105,16 +129,24 @@ class LentProcess:
             lost = Report(How.BROKEN, detail="its worker process is gone")
             self._last_words = self._loop.call_later(_LAST_WORDS_S, self._fail, lost)
             return
-        if answers:
-            self._channel.read_errors()
+        if answers and not self._answered:
+            self._loop.call_soon(self._hand_out)
+        self._answered += answers
+
+    def _hand_out(self) -> None:
+        """The answers that were read, to those who wait for them."""
+        answers, self._answered = self._answered, []
         for answered in answers:
             report = Report(How.EXITED, output=answered.verdict)
             report.errors = self._channel.take_errors()
             if answered.error:
                 report.how, report.detail = How.BROKEN, f"it failed: {answered.error}"
-            future = self._calls.get(answered.number)
-            if future is not None and not future.done():
-                future.set_result(report)
+            self._finish(answered.number, report)
+
+    def _finish(self, number: int, report: Report) -> None:
+        call = self._calls.get(number)
+        if call is not None and not call.answer.done():
+            call.answer.set_result(report)
 
     def _on_errors(self) -> None:
         if not self._channel.read_errors():
@@ -136,24 +168,31 @@ class LentProcess:
                 report = decode_report(said)
         self._fail(report)
 
-    def _on_deadline(self, number: int) -> None:
-        future = self._calls.get(number)
-        if future is None or future.done():
-            return
-        self._channel.give_up(number)
-        self._channel.read_errors()
-        future.set_result(Report(How.TIMED_OUT, errors=self._channel.take_errors()))
-        self.retire()
+    def _look_at_deadlines(self) -> None:
+        self._timer = None
+        self._hand_out()
+        now = self._loop.time()
+        waiting = {n: call.deadline for n, call in self._calls.items() if not call.answer.done()}
+        late = [number for number, deadline in waiting.items() if deadline <= now]
+        if len(late) < len(waiting):
+            nearest = min(deadline for deadline in waiting.values() if deadline > now)
+            self._timer = self._loop.call_at(nearest, self._look_at_deadlines)
+        for number in late:
+            self._channel.give_up(number)
+            self._channel.read_errors()
+            self._finish(number, Report(How.TIMED_OUT, errors=self._channel.take_errors()))
+        if late:
+            self.retire()
 
     def _fail(self, report: Report) -> None:
         """It is over; so are its calls."""
+        self._hand_out()
         self.is_open = False
         while self._control >= 0 and self._channel.has_more_errors():
             pass
         errors = self._channel.take_errors()
-        for future in self._calls.values():
-            if not future.done():
-                future.set_result(Report(report.how, detail=report.detail, errors=errors))
+        for number in self._calls:
+            self._finish(number, Report(report.how, detail=report.detail, errors=errors))
         self._give_back()
         self._on_change()
 
@@ -171,8 +210,9 @@ class LentProcess:
         """Its stdin is closed, and the launcher sees to its end."""
         if self._control < 0:
             return
-        if self._last_words is not None:
-            self._last_words.cancel()
+        for timer in (self._last_words, self._timer):
+            if timer is not None:
+                timer.cancel()
         channel = self._channel
         for descriptor in (channel.output, channel.error_output, self._control):
             self._loop.remove_reader(descriptor)

@@ -18,6 +18,7 @@ import msgspec
 from relevo.hooks.wire import MAX_STDERR
 
 _PIECE = 64 * 1024
+_MOST_PIECES = 64  # of a write
 _ENVELOPE = 1024  # octets of a line besides its answer
 MAX_LATE = 1000
 """Answers that may still come for calls that were given up; then they are forgotten."""
@@ -86,9 +87,9 @@ class WorkerChannel:
         """As much as the pipe takes."""
         while self._waiting:
             first = self._waiting[0]
-            piece = first if isinstance(first, memoryview) else first.piece()
+            pieces = [first.piece()] if isinstance(first, _File) else self._first_in_memory()
             try:
-                written = os.write(self.input, piece)
+                written = os.writev(self.input, pieces)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -96,11 +97,29 @@ class WorkerChannel:
                     raise
                 return  # that it reads no more is seen by its end, or by a deadline
             if isinstance(first, _File):
-                if not first.advance(written):
-                    continue
-            elif written < len(first):
+                if first.advance(written):
+                    self._waiting.popleft()
+            else:
+                self._drop(written)
+
+    def _first_in_memory(self) -> list[memoryview]:
+        """What goes with one write: heads and messages up to one that is a file."""
+        found: list[memoryview] = []
+        for each in self._waiting:
+            if isinstance(each, _File) or len(found) == _MOST_PIECES:
+                break
+            found.append(each)
+        return found
+
+    def _drop(self, written: int) -> None:
+        """So many octets of what waits in memory are in the pipe."""
+        while written:
+            first = self._waiting[0]
+            assert isinstance(first, memoryview)
+            if written < len(first):
                 self._waiting[0] = first[written:]
-                continue
+                return
+            written -= len(first)
             self._waiting.popleft()
 
     def read(self) -> list[Answered] | None:
