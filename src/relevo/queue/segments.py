@@ -6,6 +6,9 @@ segment is sealed; when no row points into it any more it is renamed for its nex
 when enough are in stock). After a failed write or sync a segment is never touched again: a second
 sync may claim success for octets that are lost.
 
+The first segments are small and each is twice as large as the one before it, so that the first
+message after a start does not wait until a large file is full of zeros.
+
 Messages that wait long in a mostly dead segment are moved out of it by `relevo.queue.compaction`.
 """
 
@@ -24,6 +27,7 @@ from relevo.queue.disk import Disk
 from relevo.queue.generations import SEGMENT, Generation, SpoolName
 from relevo.queue.records import HEADER_SIZE, Header
 
+_FIRST = 4 * 1024 * 1024  # octets of the first segment
 _STOCK = 2  # dead segments kept for another use
 _LOOKS = 64  # sealed segments looked at in one collection
 
@@ -34,6 +38,7 @@ class _Segment:
 
     name: SpoolName
     descriptor: int
+    size: int
     tail: int = 0
 
 
@@ -48,23 +53,30 @@ class SegmentWriter:
         self._disk = disk
         self._executor = executor
         self._size = size
+        self._next_size = min(size, _FIRST)
         self._current: _Segment | None = None
         self._next: Future[_Segment] | None = None
-        self._sealed: deque[SpoolName] = deque()
-        self._stock: list[SpoolName] = []
+        self._sealed: deque[tuple[SpoolName, int]] = deque()  # with their sizes
+        self._stock: list[SpoolName] = []  # of full size
         self._staged: list[bytes | memoryview] = []
         self._staged_octets = 0
         self.has_rolled = False  # a good moment to collect
 
     def has_room_for(self, metadata: bytes, content_length: int) -> bool:
-        """Whether a record of this size fits into an empty segment."""
-        return HEADER_SIZE + len(metadata) + content_length <= self._size
+        """Whether a record of this size fits into any empty segment."""
+        return HEADER_SIZE + len(metadata) + content_length <= min(self._size, _FIRST)
+
+    def takes_now(self, metadata: bytes, content: bytes) -> bool:
+        """Whether a record can be placed without waiting for the next segment."""
+        segment = self._current
+        length = HEADER_SIZE + len(metadata) + len(content)
+        return segment is not None and self._has_left(segment, length)
 
     def append(self, metadata: bytes, content: bytes) -> tuple[str, int]:
         """Place a record; (file name, start). Written and durable after `sync`. Raises OSError."""
         length = HEADER_SIZE + len(metadata) + len(content)
         segment = self._current
-        if segment is None or segment.tail + self._staged_octets + length > self._size:
+        if segment is None or not self._has_left(segment, length):
             self.sync()
             segment = self._roll()
         start = segment.tail + self._staged_octets
@@ -75,6 +87,9 @@ class SegmentWriter:
         self._staged_octets += length
         return str(segment.name), start
 
+    def _has_left(self, segment: _Segment, length: int) -> bool:
+        return segment.tail + self._staged_octets + length <= segment.size
+
     def sync(self) -> None:
         """Write what was placed and make it durable. Raises OSError: then call `abandon`."""
         segment = self._current
@@ -84,7 +99,7 @@ class SegmentWriter:
         segment.tail += self._staged_octets
         self._staged, self._staged_octets = [], 0
         self._disk.sync_data(segment.descriptor)
-        if segment.tail > self._size // 2:
+        if segment.tail > segment.size // 2:
             self._prepare()
 
     def abandon(self) -> None:
@@ -101,12 +116,12 @@ class SegmentWriter:
         self.has_rolled = False
         dead = 0
         for _ in range(min(len(self._sealed), _LOOKS)):
-            name = self._sealed.popleft()
+            name, size = self._sealed.popleft()
             if is_live(str(name)):
-                self._sealed.append(name)
+                self._sealed.append((name, size))
                 continue
             dead += 1
-            if len(self._stock) < _STOCK:
+            if size == self._size and len(self._stock) < _STOCK:
                 self._stock.append(name)
             else:
                 self._disk.unlink(self._spool / str(name))
@@ -124,7 +139,7 @@ class SegmentWriter:
         if self._current is not None:
             with contextlib.suppress(OSError):  # an error of earlier writes; they were synced
                 os.close(self._current.descriptor)
-            self._sealed.append(self._current.name)
+            self._sealed.append((self._current.name, self._current.size))
             self._current = None
             self.has_rolled = True
 
@@ -141,10 +156,12 @@ class SegmentWriter:
     def _prepare(self) -> None:
         if self._next is None:
             old = self._stock.pop() if self._stock else None
+            size = self._size if old is not None else self._next_size
+            self._next_size = min(self._size, 2 * size)
             new = self._generation.new_name(SEGMENT)
-            self._next = self._executor.submit(self._make, new, old)
+            self._next = self._executor.submit(self._make, new, old, size)
 
-    def _make(self, new: SpoolName, old: SpoolName | None) -> _Segment:
+    def _make(self, new: SpoolName, old: SpoolName | None, size: int) -> _Segment:
         """A segment under its new name: a dead one again, or a fresh one filled with zeros."""
         path = self._spool / str(new)
         if old is not None:
@@ -154,11 +171,11 @@ class SegmentWriter:
             descriptor = self._disk.create(path)
         try:
             if old is None:
-                self._disk.fill(descriptor, self._size)
+                self._disk.fill(descriptor, size)
                 self._disk.sync(descriptor)
             self._disk.sync_directory(self._spool)
         except OSError:
             os.close(descriptor)
             self._disk.unlink(path)
             raise
-        return _Segment(new, descriptor)
+        return _Segment(new, descriptor, size)

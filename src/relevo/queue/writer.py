@@ -1,9 +1,10 @@
 """The writer thread of a worker: group commit.
 
 Callers put requests into a queue and await their futures. The thread takes everything that waits,
-appends and syncs large content outside the lock, takes its turn, adds what came while it waited for
-that, commits one transaction and answers all futures with one call into the loop. So the more
-callers wait, the less each costs.
+then its turn, adds what came while it waited for that, syncs large content, commits one transaction
+and answers all futures with one call into the loop. So the more callers wait, the less each costs.
+What a disk can do is so many syncs a second, at once or one after another, so content is synced
+within the turn, for as many messages as possible.
 
 Failure: the whole batch fails with `StoreFailed`. The segment is abandoned, the connection closed;
 before the next batch the database is opened and checked anew, and a first small commit overwrites
@@ -202,10 +203,10 @@ class Writer:
                 batch.gather(request, self._segments.append)
             recorded = self._events.take()
             batch.add_events(recorded)
-            self._segments.sync()
             with self._turn:
                 if may_grow:
                     self._join(batch, requests)
+                self._segments.sync()
                 with Transaction(connection):
                     messages = batch.execute(connection)
             self.messages = messages
@@ -217,15 +218,15 @@ class Writer:
         return None
 
     def _join(self, batch: Batch, requests: list[Request]) -> None:
-        """Take into a batch that has its turn what came meanwhile and has no part in a segment.
+        """Take into a batch that has its turn what came meanwhile.
 
         The turn of another worker takes as long as a sync, and all that came in it would else wait
-        for one more of each.
+        for one more of each. Left for later: looks, and what would wait for another segment.
         """
         try:
             while len(requests) < _MOST_REQUESTS:
                 request = self._requests.get_nowait()
-                if request is None or not _may_join(request):
+                if request is None or not self._may_join(request):
                     self._aside.append(request)
                     if request is None:
                         return
@@ -234,6 +235,16 @@ class Writer:
                     batch.gather(request, self._segments.append)
         except Empty:
             pass
+
+    def _may_join(self, request: Request) -> bool:
+        match request:
+            case Adding():
+                record = request.rows.record
+                return record is None or self._segments.takes_now(*record)
+            case Finishing():
+                return all(rows.record is None for rows in request.dsns)
+            case Calling():
+                return not request.is_look
 
     def _judge(self, error: Exception) -> Exception:
         """What the caller gets: the world failed, or the request is wrong in itself."""
@@ -369,14 +380,3 @@ class Writer:
         self._anchor.close()
         self.generation.close()
         self._turn.close()
-
-
-def _may_join(request: Request) -> bool:
-    """Whether it can join a batch whose records are on disk: it is no look and has no record."""
-    match request:
-        case Adding():
-            return request.rows.record is None
-        case Finishing():
-            return all(rows.record is None for rows in request.dsns)
-        case Calling():
-            return not request.is_look

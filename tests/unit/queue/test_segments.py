@@ -39,6 +39,7 @@ class Bench:
     """A segment writer on a directory of its own."""
 
     def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
         create_database(directory)
         self.spool = QueuePaths(directory).spool
         self.disk = FaultyDisk()
@@ -138,6 +139,27 @@ def test_dead_segments_are_used_again_and_stale_records_are_not_read(bench: Benc
         bench.read((name, stale), 3000)
     with pytest.raises(ContentDamaged, match="No such file"):
         bench.read(inodes[(bench.spool / name).stat().st_ino], 3000)
+
+
+def test_the_first_segments_are_small_and_not_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_FIRST", SIZE // 4)
+    bench = Bench(tmp_path / "other")
+    assert not bench.writer.takes_now(METADATA, b"")
+    places = [bench.append(random_octets(1000, seed)) for seed in range(16)]
+    names = list(dict.fromkeys(name for name, _ in places))
+    sizes = [(bench.spool / name).stat().st_size for name in names]
+    assert sizes[:3] == [SIZE // 4, SIZE // 2, SIZE]
+    assert set(sizes[3:]) == {SIZE}
+    assert bench.writer.takes_now(METADATA, b"")
+    assert not bench.writer.takes_now(METADATA, bytes(SIZE))
+    assert not bench.writer.has_room_for(METADATA, SIZE // 4)
+    bench.writer.collect(never)
+    kept = {path.name for path in bench.spool.glob("*.seg")}
+    assert not kept & set(names[:2])
+    assert names[2] in kept
+    bench.close()
 
 
 def test_live_segments_stay(bench: Bench) -> None:
