@@ -109,7 +109,8 @@ def _has_hooks(config: Config) -> bool:
 def _hooks(config: Config) -> Iterator[Problem]:
     programs = Programs(config)
     for stage in Stage:
-        for program in programs.of(stage):
+        variants = [program for _, program in programs.variants(stage)]
+        for program in programs.of(stage) + variants:
             if fault := find_fault(config, program):
                 text = f"the {stage.value} hook cannot be run: {fault}"
                 yield Problem(program.file.path, 0, "", text, severity=Severity.WARNING)

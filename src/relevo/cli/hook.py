@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from ipaddress import ip_address
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from relevo.cli.canary_text import canary_text
 from relevo.cli.command import Group
+from relevo.cli.hook_trials import canary, replay_hook, shadow_report
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.hooks.alone import own_host
 from relevo.hooks.contract import Stage
 from relevo.hooks.programs import Program, Programs
 from relevo.hooks.soundness import find_fault
 from relevo.mailauth.spf.result import SpfOutcome
+from relevo.service.control import NotRunning, ask
 
 if TYPE_CHECKING:
     from relevo.config import Config
@@ -52,9 +56,14 @@ def list_hooks(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> N
     """
     config = load_config(config_dir, overrides)
     programs = Programs(config)
-    rows = [
-        _row(config, programs, stage, program) for stage in Stage for program in programs.of(stage)
-    ]
+    rows = []
+    for stage in Stage:
+        rows += [_row(config, programs, stage, program) for program in programs.of(stage)]
+        rows += [
+            {**_row(config, programs, stage, program), "role": declared.role}
+            for declared, program in programs.variants(stage)
+        ]
+    states = _canaries(config)
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
@@ -64,7 +73,10 @@ def list_hooks(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> N
                 f"{row['stage']:<14} {row['contract']} {row['form']:<6}  {row['name']}  "
                 f"{row['version']}  at most {row['timeout_s']:g} s, "
                 f"on error {row['on_error']}{problem}"
+                + (f"  ({row['role']})" if row["role"] else "")
             )
+        for state in states:
+            click.echo(canary_text(state))
         if not rows:
             click.echo(f"there are no hooks in {config.config_dir / 'hooks'}, and none declared")
     if any(row["problem"] for row in rows):
@@ -82,8 +94,18 @@ def _row(config: Config, programs: Programs, stage: Stage, program: Program) -> 
         "timeout_s": program.timeout_s,
         "on_error": program.on_error.value,
         "run_as": program.run_as,
+        "role": "",
         "problem": find_fault(config, program),
     }
+
+
+def _canaries(config: Config) -> list[dict[str, Any]]:
+    """What a running server knows of them."""
+    if any(declared.canary_of for declared in config.hook):
+        with contextlib.suppress(NotRunning):
+            states: list[dict[str, Any]] = ask(config.data_dir, "status").get("canaries", [])
+            return states
+    return []
 
 
 @hook.command(
@@ -289,6 +311,11 @@ def try_hooks(
     )
     if not trial.is_positive:
         sys.exit(EXIT_NO)
+
+
+hook.add_command(replay_hook)
+hook.add_command(shadow_report)
+hook.add_command(canary)
 
 
 def _client(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from relevo.cli.canary_text import canary_text
 from relevo.cli.command import Command
 from relevo.cli.options import config_dir_option, json_option, load_config, set_option
 from relevo.cli.phrases import count, moment, octets, span
@@ -125,4 +126,4 @@ def _hooks(answer: dict[str, Any]) -> list[str]:
         times = [f"{name} {hook[f'{name}_ms']:g} ms" for name in ("p50", "p99", "longest")]
         calls = count(hook["calls"], "call")
         lines.append(f"hook {hook['hook']}: {calls} ({', '.join(outcomes)}), {', '.join(times)}")
-    return lines
+    return lines + [canary_text(canary) for canary in answer.get("canaries", ())]

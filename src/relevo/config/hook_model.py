@@ -267,6 +267,13 @@ class DeclaredHook:
         """Whether it is a shadow or a canary, and not asked in its own right."""
         return self.shadow or bool(self.canary_of)
 
+    @property
+    def role(self) -> str:
+        """What a variant is for, "" for a live hook."""
+        if self.shadow:
+            return f"shadow of {self.shadow_of or 'the stage'}"
+        return f"canary, {self.canary} of {self.canary_of}" if self.canary_of else ""
+
     def placed(self, config_dir: Path) -> DeclaredHook:
         """With its files below the config directory."""
         return replace(

@@ -329,7 +329,7 @@ class Dialogue:
         if transaction.is_discarded:
             expansion, must_wait = [], True
         must_wait = must_wait or transaction.set_aside is not None or self._submission is not None
-        if expansion is None or programs or must_wait:
+        if expansion is None or programs or must_wait or services.post_data.is_watched:
             self._line.start(self._ask_and_store(transaction, message, expansion, programs))
             return
         arrival = self._arrival()
@@ -361,7 +361,7 @@ class Dialogue:
                 expansion = await expand(transaction.recipients, directory, limit, hooks)
             await checks.authenticate(transaction, message, arrival, config, services.resolver)
             hooked = Hooked(traced_start(transaction, message, arrival), expansion)
-            if programs:
+            if programs or services.post_data.is_watched:
                 hooked = await ask_hooks(
                     services.post_data, programs, transaction, arrival, message, hooked,
                     directory, limit,

@@ -245,6 +245,7 @@ class MonitoringSource:
             connections=setup.tables.connections.total(),
             listeners={key: tuple(texts) for key, texts in setup.addresses.items()},
             hooks=tuple(setup.tables.hook_statistics.read()),
+            canaries=tuple(setup.tables.canaries.read()),
             queue=queue,
             oldest=oldest,
             certificates=expiries(setup.config.config_dir / "certs"),

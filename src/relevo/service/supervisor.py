@@ -353,6 +353,7 @@ class Supervisor:
         for watched in (self._workers, self._monitoring, self._hook_host):
             watched.hang_watch.timeout = config.server.hang_timeout.total_seconds()
         self._hook_host.reconfigure(config)
+        self._tables.canaries.reset()
         self._monitoring.replace()
         self._workers.tell(signal.SIGHUP)
         self._notifier.ready(self._summary())
@@ -371,6 +372,9 @@ class Supervisor:
         if request == "wake":
             self._workers.tell(signal.SIGUSR1)
             return {}
+        if request.startswith("canary-reset "):
+            name = request.removeprefix("canary-reset ")
+            return {"was_reset": self._tables.canaries.reset(name)}
         if request.startswith("penalty "):
             return answer_on_penalties(self._tables.penalties, self._config, request)
         return {"error": f"unknown request {request[:40]!r}"}
@@ -392,6 +396,7 @@ class Supervisor:
                 StoreState(row["store"]).text for row in self._tables.counters.read_gauges()
             ],
             "hooks": [figures.as_dict() for figures in self._tables.hook_statistics.read()],
+            "canaries": [canary.as_dict() for canary in self._tables.canaries.read()],
             "hook_host": {"pid": self._hook_host.pid, "restarts": self._hook_host.restarts},
             "monitoring": {"pid": self._monitoring.pid},
             "connections": self._tables.connections.total(),

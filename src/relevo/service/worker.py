@@ -31,6 +31,7 @@ from relevo.hooks.alias_hooks import ProgramAliasHooks
 from relevo.hooks.caller import Caller
 from relevo.hooks.post_data import PostDataHooks
 from relevo.hooks.stages import DELIVERY_STAGES, SESSION_STAGES, StageHooks
+from relevo.hooks.trials.trials import Trials
 from relevo.journal import MailLogUnavailable
 from relevo.mailauth.dkim.key_files import KeyFiles
 from relevo.outbound import (
@@ -129,6 +130,7 @@ class Worker:
         self._hooks = Caller(
             config, setup.hook_sockets, setup.tables.hook_statistics.counter(setup.row)
         )
+        self._trials = Trials(self._hooks, setup.tables.canaries, setup.row)
         self._alias_hooks = ProgramAliasHooks(self._hooks)
         self._dovecot = _make_dovecot(config)
         self._watcher = DirectoryWatcher(config, hooks=self._alias_hooks, users=self._dovecot)
@@ -450,6 +452,7 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._trials.aclose()
         await self._protection.aclose()
         await self._dmarc.write()
         await self._resolver.aclose()

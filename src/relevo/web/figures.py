@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relevo.hooks.statistics import HookFigures
+    from relevo.hooks.trials.canary import CanaryState
     from relevo.queue import Counts
 
 
@@ -43,6 +44,7 @@ class Figures:
     connections: int
     listeners: Mapping[str, tuple[str, ...]]  # key below [listen] → addresses
     hooks: tuple[HookFigures, ...] = ()
+    canaries: tuple[CanaryState, ...] = ()
     queue: Counts | None = None  # None: it could not be read
     oldest: float | None = None  # when the oldest waiting message came
     certificates: Mapping[str, float] = field(default_factory=dict)  # folder → end of validity

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from relevo.hooks.statistics import HookFigures
+    from relevo.hooks.trials.canary import CanaryState
     from relevo.web.figures import Figures
 
 _COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
@@ -25,6 +26,7 @@ def relevo_families(figures: Figures) -> list[Family]:
         *_mail(figures),
         *_queue(figures),
         *_hooks(figures.hooks),
+        _canaries(figures.canaries),
         *_processes(figures),
     ]
 
@@ -221,6 +223,15 @@ def _hooks(hooks: tuple[HookFigures, ...]) -> Iterator[Family]:
         "How long calls of hooks took.",
         tuple(sample for hook in hooks for sample in _histogram(hook)),
         "seconds",
+    )
+
+
+def _canaries(canaries: tuple[CanaryState, ...]) -> Family:
+    return Family(
+        "relevo_hook_canary_returned",
+        _GAUGE,
+        "1: the canary failed too often, and its hook is asked about all mail again.",
+        tuple(Sample(int(each.is_returned), (("hook", each.name),)) for each in canaries),
     )
 
 

@@ -163,6 +163,8 @@ async def settle() -> None:
 class NoHooks:
     """An installation without hooks."""
 
+    is_watched = False
+
     def find(self) -> list[Program]:
         return []
 

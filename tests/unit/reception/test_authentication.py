@@ -260,6 +260,8 @@ class Asking:
     def __init__(self) -> None:
         self.told: list[PostDataContext] = []
 
+    is_watched = False
+
     def find(self) -> list[object]:
         return [self]
 

@@ -86,8 +86,7 @@ class ShadowBook:
                 self._totals[each.hook] = each
 
     def close(self) -> None:
-        """Everything is written; blocking."""
-        self.flush()
+        """What was handed over is written; blocking. After the last `flush`."""
         self._keeper.close()
 
 
@@ -120,6 +119,8 @@ class Shadow:
 
     def close(self) -> None:
         """Calls that are under way are given up."""
+        if self._tasks:
+            self._book.totals(self.declared).dropped += len(self._tasks)
         for task in self._tasks:
             task.cancel()
 
@@ -144,9 +145,6 @@ class Shadow:
     ) -> None:
         try:
             await self._ask_and_compare(question, held, live, live_version)
-        except asyncio.CancelledError:
-            self._book.totals(self.declared).dropped += 1
-            raise
         except Exception:
             logger.exception("shadow %s, asked about %s", self.declared.name, question.message_id)
             self._book.totals(self.declared).dropped += 1

@@ -56,8 +56,8 @@ class Trials:
 
     def reconfigure(self, config: Config) -> None:
         """From now on by another configuration."""
+        self._stop_shadows()
         self._close_files()
-        self._shadows = {}
         self._canaries: dict[tuple[str, str], list[Canary]] = {}
         self._judged: dict[str, list[tuple[Canary, bool]]] = {}
         workers = worker_count(config)
@@ -73,16 +73,17 @@ class Trials:
                 self._add_canary(Canary(declared, number, self._canary_table))
         if config.replay.keep:
             self._keeper = MailKeeper(config, self._row, workers)
-        elif self._row == 0:
-            self._start(asyncio.to_thread(remove_slices, kept_mail_folder(config.data_dir)))
+        elif self._row == 0 and (folder := kept_mail_folder(config.data_dir)).is_dir():
+            self._start(asyncio.to_thread(remove_slices, folder))
         watched = frozenset(Stage) - _ALIAS_STAGES if self._keeper else frozenset(self._shadows)
         self.watches = watched.__contains__
 
     async def aclose(self) -> None:
         """Give up what is under way; what is known is written down."""
-        await asyncio.to_thread(self._close_files)
+        self._stop_shadows()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
+        await asyncio.to_thread(self._close_files)
 
     # -- canaries
 
@@ -168,10 +169,15 @@ class Trials:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("trials of hooks: %s", error)
 
-    def _close_files(self) -> None:
+    def _stop_shadows(self) -> None:
         for shadows in self._shadows.values():
             for shadow in shadows:
                 shadow.close()
+        self._shadows = {}
+        if self._book is not None:
+            self._book.flush()
+
+    def _close_files(self) -> None:
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
