@@ -105,6 +105,7 @@ class Runner:
         self._module = module
         self._output = output
         self._tasks: set[asyncio.Task[None]] = set()
+        self._said: list[bytes] = []  # answers of this turn of the loop
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -118,22 +119,25 @@ class Runner:
             task.add_done_callback(self._tasks.discard)
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._write()
 
     async def _take(self, call: _Call, octets: bytes) -> None:
         try:
-            said = {
-                "id": call.id,
-                "answer": await answer(self._module, bytes(call.context), octets),
-            }
-            line = _encode(said)
+            said = await answer(self._module, bytes(call.context), octets)
+            line = _encode({"id": call.id} if said == {} else {"id": call.id, "answer": said})
         except Exception as error:  # noqa: BLE001 - task border: the call has failed
             traceback.print_exc()
             line = _encode({"id": call.id, "error": f"{type(error).__name__}: {error}"[:400]})
-        self._write(line + b"\n")
+        if not self._said:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._said.append(line)
 
-    def _write(self, line: bytes) -> None:
-        while line:
-            line = line[os.write(self._output, line) :]
+    def _write(self) -> None:
+        """All answers at once: the server reads them at once."""
+        lines, self._said = self._said, []
+        octets = b"".join([line + b"\n" for line in lines])
+        while octets:
+            octets = octets[os.write(self._output, octets) :]
 
 
 def main(path: str) -> None:

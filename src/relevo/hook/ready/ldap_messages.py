@@ -83,7 +83,7 @@ def messages(buffer: bytearray) -> Iterator[Message]:
     while (whole := _whole(buffer)) is not None:
         start, end = whole
         tag, number, rest = _read(bytes(buffer[start:end]))
-        if buffer[0] != 0x30 or tag != 0x02:
+        if tag != 0x02:
             raise BadMessage("a message does not start with its number")
         tag, body, _ = _read(rest)
         del buffer[:end]
@@ -189,6 +189,8 @@ def _head(octets: bytes | bytearray) -> tuple[int, int] | None:
 
 
 def _whole(buffer: bytearray) -> tuple[int, int] | None:
+    if buffer and buffer[0] != 0x30:
+        raise BadMessage("it is no message")
     head = _head(buffer)
     if head is None or len(buffer) < sum(head):
         return None

@@ -90,7 +90,7 @@ def taken_apart(
         kind = part.get_content_type()
         octets = _octets(part)
         if kind in texts and not texts[kind] and part.get_content_disposition() != "attachment":
-            texts[kind] = octets.decode(_charset(part), "replace")
+            texts[kind] = _text(octets, part)
             continue
         entry = {"name": part.get_filename() or "", "type": kind, "size": len(octets)}
         content = {"content_b64": base64.b64encode(octets).decode()} if has_contents else {}
@@ -121,13 +121,12 @@ def _octets(part: EmailMessage) -> bytes:
     return octets if isinstance(octets, bytes) else b""
 
 
-def _charset(part: EmailMessage) -> str:
+def _text(octets: bytes, part: EmailMessage) -> str:
+    """By the charset that the part names, where there is such a one."""
     try:
-        name = part.get_content_charset("utf-8")
-        b"".decode(name)
+        return octets.decode(part.get_content_charset("utf-8"), "replace")
     except (LookupError, ValueError):
-        return "utf-8"
-    return name
+        return octets.decode("utf-8", "replace")
 
 
 def _plain(value: object) -> str:
