@@ -10,6 +10,7 @@ import base64
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
@@ -27,6 +28,13 @@ from relevo.mailauth.dkim.signature import Signature, parse_signature
 from relevo.mailauth.dkim.tags import BadTags
 from relevo.mailauth.dmarc import DmarcResult, Policy
 from relevo.mailauth.dmarc.author import read_author
+from relevo.mailauth.dmarc.public_suffixes import (
+    BadSuffixList,
+    PublicSuffixes,
+    SuffixWalk,
+    suffixes_of,
+    walk_of,
+)
 from relevo.mailauth.dmarc.walk import TreeWalk, WalkFailed
 from relevo.mailauth.spf import SpfIdentity
 from relevo.reception.acceptance import MessageRefused, method_results
@@ -95,7 +103,8 @@ async def explain_message(
         ]
         sections.append(Section("ARC", _with_reason(arc.outcome.value, arc.reason), links))
         if findings.dmarc is not None and not author_section.lines:
-            author_section = await _explain_dmarc(findings, findings.dmarc, transaction, recorded)
+            walk = walk_of(findings.dmarc.author_domain, recorded, _suffixes(config))
+            author_section = await _explain_dmarc(findings, findings.dmarc, transaction, walk)
     sections.append(author_section)
     results = authentication_results_field(config.hostname, method_results(transaction))
     return MessageExplanation(sections, reply, results.decode(), recorded.once)
@@ -175,11 +184,14 @@ async def _judge(
     inspection = Inspection(head, config, now=time.time())
     with ThreadPoolExecutor(1) as thread:
         hashes = await hash_pieces((body,), inspection.wanted, thread)
-    found = inspection.findings(hashes, lookups, config.dkim.timeout.total_seconds())
+    timeout_s = config.dkim.timeout.total_seconds()
+    inspect = partial(inspection.findings, hashes, lookups, timeout_s)
     if author is None:
-        transaction.findings = await found
+        transaction.findings = await inspect()
         return reply or "250", Section("DMARC", "not asked", ["the client is not judged"])
-    transaction.findings = await judged(author, transaction, found, config, lookups)
+    transaction.findings = await judged(
+        author, transaction, inspect, config, lookups, _suffixes(config)
+    )
     try:
         act(transaction.findings, transaction, config)
     except MessageRefused as refusal:
@@ -189,6 +201,14 @@ async def _judge(
     if author.is_missing:
         return reply or "250", Section("DMARC", "not asked", ["there is no From field"])
     return reply or "250", Section("DMARC", "")
+
+
+def _suffixes(config: Config) -> PublicSuffixes | None:
+    """As a worker has them: without a list that can be read, DNS is asked."""
+    try:
+        return suffixes_of(config.dmarc)
+    except (OSError, BadSuffixList):
+        return None
 
 
 def _reply(refusal: MessageRefused) -> str:
@@ -264,19 +284,18 @@ def _base64(octets: bytes) -> str:
 
 
 async def _explain_dmarc(
-    findings: Findings, result: DmarcResult, transaction: Transaction, lookups: DnsLookups
+    findings: Findings, result: DmarcResult, transaction: Transaction, walk: TreeWalk
 ) -> Section:
     lines = []
     if result.author_domain:
         lines.append(f"the author's domain: {result.author_domain}")
-        walk = TreeWalk(result.author_domain, lookups)
         lines += await _walk_lines(walk)
         if result.policy_tag:
             lines.append(
                 f"policy: {result.policy_tag}={result.policy.value} of {result.policy_domain}"
             )
         if result.record is not None:
-            lines += await _alignment_lines(findings, result, transaction, lookups)
+            lines += await _alignment_lines(findings, result, transaction, walk)
         lines.append(f"what the domain asks for: {result.disposition.value}")
         if findings.forwarder:
             lines.append(f"{findings.forwarder} is trusted, and says that DMARC passed there")
@@ -290,7 +309,8 @@ async def _walk_lines(walk: TreeWalk) -> list[str]:
         said = "DNS could not tell" if step.has_failed else "no record"
         if step.record is not None:
             said = f"a record, psd={step.record.suffix.value}"
-        lines.append(f"tree walk: _dmarc.{step.domain} has {said}")
+        how = "public suffixes" if isinstance(walk, SuffixWalk) else "tree walk"
+        lines.append(f"{how}: _dmarc.{step.domain} has {said}")
     try:
         lines.append(f"organizational domain: {await walk.organizational_domain()}")
     except WalkFailed as failure:
@@ -302,7 +322,7 @@ async def _alignment_lines(
     findings: Findings,
     result: DmarcResult,
     transaction: Transaction,
-    lookups: DnsLookups,
+    walk: TreeWalk,
 ) -> list[str]:
     assert result.record is not None
     lines = []
@@ -313,7 +333,7 @@ async def _alignment_lines(
         domain = spf.domain.lower()
         is_aligned = domain == result.spf_domain
         lines.append(
-            await _alignment_line("SPF", domain, is_aligned, result.record.is_strict_spf, lookups)
+            await _alignment_line("SPF", domain, is_aligned, result.record.is_strict_spf, walk)
         )
     passed = [one.domain for one in findings.dkim or () if one.is_pass]
     if not passed:
@@ -321,19 +341,19 @@ async def _alignment_lines(
     for domain in passed:
         is_aligned = domain in result.dkim_domains
         lines.append(
-            await _alignment_line("DKIM", domain, is_aligned, result.record.is_strict_dkim, lookups)
+            await _alignment_line("DKIM", domain, is_aligned, result.record.is_strict_dkim, walk)
         )
     return lines
 
 
 async def _alignment_line(
-    method: str, domain: str, is_aligned: bool, is_strict: bool, lookups: DnsLookups
+    method: str, domain: str, is_aligned: bool, is_strict: bool, walk: TreeWalk
 ) -> str:
     said = "aligned" if is_aligned else "not aligned"
     if is_strict:
         return f"{method}: {domain} passed, {said} (strict: the same domain)"
     try:
-        owner = await TreeWalk(domain, lookups).organizational_domain()
+        owner = await walk.of(domain).organizational_domain()
     except WalkFailed as failure:
         owner = f"unknown ({failure})"
     return f"{method}: {domain} passed, {said} (relaxed: its organizational domain is {owner})"

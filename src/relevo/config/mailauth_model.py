@@ -153,6 +153,18 @@ class Dmarc:
         "accept",
         choices=("accept", "defer"),
     )
+    organizational_domain: str = key(
+        "How it is found out whether two domains are of one owner, and whose policy applies: by "
+        "asking DNS (`tree_walk`, RFC 9989), or by a list of public suffixes (`public_suffix`, RFC "
+        "7489, as it was before May 2026).",
+        "tree_walk",
+        choices=("tree_walk", "public_suffix"),
+    )
+    public_suffix_list: str = key(
+        "The file with that list, in the form of publicsuffix.org; read anew with each reload. "
+        "Debian has it in the package publicsuffix.",
+        "/usr/share/publicsuffix/public_suffix_list.dat",
+    )
     timeout: timedelta = key(
         "The policy is looked for this long; the result is then `temperror`.",
         timedelta(seconds=10),

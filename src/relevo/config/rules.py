@@ -217,6 +217,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "xclient.trusted": _xclient_networks,
     "spf.skip_networks": _networks,
     "arc.trusted": outbound_rules.domain_names,
+    "dmarc.public_suffix_list": _optional_file,
     "dmarc.report_contact": _postmaster,
     "penalties.exempt": _networks,
     "outbound.allow_addresses": _networks,
@@ -355,6 +356,21 @@ def _name_is_full(config: Config, places: Places) -> Iterator[Problem]:
         )
 
 
+def _suffix_list_is_there(config: Config, places: Places) -> Iterator[Problem]:
+    if config.dmarc.organizational_domain != "public_suffix":
+        return
+    path = Path(config.dmarc.public_suffix_list)
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        yield places.problem(
+            "dmarc.public_suffix_list",
+            f"{path} cannot be read ({error.strerror}), and dmarc.organizational_domain needs it",
+            'install the package publicsuffix, or set organizational_domain = "tree_walk"',
+        )
+
+
 _CROSS_RULES: tuple[
     tuple[frozenset[str], Callable[[Config, Places], Iterator[Problem]]],
     ...,
@@ -366,4 +382,5 @@ _CROSS_RULES: tuple[
     (frozenset({"listen.monitoring", "monitoring.token_file"}), _monitoring_is_guarded),
     (frozenset({"delivery.local"}), _maildirs_differ),
     (frozenset({"hostname"}), _name_is_full),
+    (frozenset({"dmarc.public_suffix_list"}), _suffix_list_is_there),
 )

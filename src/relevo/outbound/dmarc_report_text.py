@@ -72,7 +72,7 @@ def _policy_lines(policy: PublishedPolicy) -> list[str]:
         "<policy_published>",
         *_elements(
             ("domain", policy.domain),
-            ("discovery_method", "treewalk"),
+            ("discovery_method", policy.discovery),
             ("p", policy.p),
             ("sp", policy.sp),
             ("np", policy.np),

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from relevo.dns import DnsLookups
     from relevo.mailauth.dkim.key_files import KeyFiles
     from relevo.mailauth.dmarc.judged import JudgedMessage
+    from relevo.mailauth.dmarc.public_suffixes import PublicSuffixes
     from relevo.reception.acceptance import Arrival, Expansion
     from relevo.reception.arriving import ArrivingMessage
     from relevo.reception.transaction import Transaction
@@ -128,6 +129,7 @@ class MailChecks:
         self._count = count
         self._tell = tell
         self._thread: ThreadPoolExecutor | None = None
+        self.suffixes: PublicSuffixes | None = None  # by which DMARC tells owners; None: by DNS
 
     @property
     def thread(self) -> ThreadPoolExecutor:
@@ -209,9 +211,10 @@ class MailChecks:
         start = message.start()
         head = start[: head_length(start)]
         author = checked_author(head, config)
-        findings = await judged(author, transaction, inspect, config, resolver)
+        suffixes = self.suffixes
+        findings = await judged(author, transaction, inspect, config, resolver, suffixes)
         if self._tell is not None and config.dmarc.reports and not is_report(head):
-            row = row_of(findings, transaction, arrival.client_ip)
+            row = row_of(findings, transaction, arrival.client_ip, is_by_list=suffixes is not None)
             if row is not None:
                 self._tell(row)
         return findings

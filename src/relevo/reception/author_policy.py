@@ -21,7 +21,7 @@ from relevo.mailauth.dmarc import (
     read_author,
     trusted_forwarder,
 )
-from relevo.mailauth.dmarc.judged import JudgedMessage, judged_message
+from relevo.mailauth.dmarc.judged import SUFFIX_LIST, TREE_WALK, JudgedMessage, judged_message
 from relevo.reception import answers
 from relevo.reception.acceptance import MessageRefused
 from relevo.reception.findings import Findings
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Config
     from relevo.dns import DnsLookups
+    from relevo.mailauth.dmarc.public_suffixes import PublicSuffixes
     from relevo.reception.transaction import Transaction
 
 QUARANTINE_TAG = "quarantine"
@@ -61,6 +62,7 @@ async def judged(
     inspect: Callable[[], Coroutine[Any, Any, Findings]],
     config: Config,
     resolver: DnsLookups,
+    suffixes: PublicSuffixes | None = None,
 ) -> Findings:
     """What `inspect` gives, with DMARC's result and what follows from it."""
     if author.problem:
@@ -71,7 +73,8 @@ async def judged(
         return findings.with_author(result)
     timeout_s = config.dmarc.timeout.total_seconds()
     policy, findings = await both(
-        lambda: find_policy(author.domain, resolver, timeout_s=timeout_s), inspect
+        lambda: find_policy(author.domain, resolver, timeout_s=timeout_s, suffixes=suffixes),
+        inspect,
     )
     result = await evaluate(
         policy, transaction.spf, findings.dkim or (), resolver, timeout_s=timeout_s
@@ -97,7 +100,9 @@ def act(findings: Findings, transaction: Transaction, config: Config) -> None:
         transaction.hook_tags = (*transaction.hook_tags, QUARANTINE_TAG)
 
 
-def row_of(findings: Findings, transaction: Transaction, client_ip: str) -> JudgedMessage | None:
+def row_of(
+    findings: Findings, transaction: Transaction, client_ip: str, *, is_by_list: bool = False
+) -> JudgedMessage | None:
     """What a report tells of the message; None: nobody wants to know."""
     if findings.dmarc is None:
         return None
@@ -109,6 +114,7 @@ def row_of(findings: Findings, transaction: Transaction, client_ip: str) -> Judg
         envelope_from=domain_to_ascii(transaction.reverse_path.domain),
         spf=transaction.spf,
         dkim=findings.dkim or (),
+        discovery=SUFFIX_LIST if is_by_list else TREE_WALK,
     )
 
 

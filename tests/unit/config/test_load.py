@@ -254,3 +254,14 @@ def test_a_name_without_a_dot_is_a_warning(tmp_path: Path) -> None:
     (warning,) = loaded(tmp_path, chasquid="").warnings
     assert warning.key == "hostname"
     assert "'short' is not fully qualified" in warning.text
+
+
+def test_dmarc_by_public_suffixes_needs_their_list(tmp_path: Path) -> None:
+    text = (
+        'hostname = "mx.test"\n[dmarc]\norganizational_domain = "public_suffix"\n'
+        'public_suffix_list = "suffixes"\n'
+    )
+    (problem,) = refusal(tmp_path, relevo=text)
+    assert problem.startswith(f"relevo.toml:4: dmarc.public_suffix_list: {tmp_path / 'suffixes'} ")
+    (tmp_path / "suffixes").write_text("test\n")
+    assert loaded(tmp_path, relevo=text).dmarc.public_suffix_list == str(tmp_path / "suffixes")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from relevo.dns import DnsFailed, DnsLookups, Outcome
 from relevo.dns.at_once import within
 from relevo.mailauth.dkim import DkimResult
+from relevo.mailauth.dmarc.public_suffixes import PublicSuffixes, walk_of
 from relevo.mailauth.dmarc.record import DmarcRecord, Policy
 from relevo.mailauth.dmarc.result import DmarcOutcome, DmarcResult
 from relevo.mailauth.dmarc.walk import TreeWalk, WalkFailed
@@ -33,10 +34,17 @@ class FoundPolicy:
 
 
 async def find_policy(
-    author_domain: str, lookups: DnsLookups, *, timeout_s: float = TIMEOUT_S
+    author_domain: str,
+    lookups: DnsLookups,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    suffixes: PublicSuffixes | None = None,
 ) -> FoundPolicy:
-    """Look up whose policy applies; `author_domain` in lower case with A-labels."""
-    walk = TreeWalk(author_domain, lookups)
+    """Look up whose policy applies; `author_domain` in lower case with A-labels.
+
+    `suffixes`: what domains belong to is told by a list instead of by DNS, here and in `evaluate`.
+    """
+    walk = walk_of(author_domain, lookups, suffixes)
     try:
         return await within(timeout_s, lambda: _found(walk))
     except WalkFailed as failure:
@@ -87,7 +95,7 @@ async def _judged(
     lookups: DnsLookups,
 ) -> DmarcResult:
     author = found.walk.domain
-    alignment = Alignment(found.walk, lookups)
+    alignment = Alignment(found.walk)
     spf_domain = ""
     if spf is not None and spf.outcome is SpfOutcome.PASS:
         passed = spf.domain.lower().removesuffix(".")
@@ -131,9 +139,8 @@ class Alignment:
     `failed`: DNS could not say it of this domain; it counts as not aligned.
     """
 
-    def __init__(self, author: TreeWalk, lookups: DnsLookups) -> None:
+    def __init__(self, author: TreeWalk) -> None:
         self._author = author
-        self._lookups = lookups
         self.failed = ""
 
     async def holds(self, domain: str, *, is_strict: bool) -> bool:
@@ -147,7 +154,7 @@ class Alignment:
             owner = await self._author.organizational_domain()
             if domain != owner and not domain.endswith("." + owner):
                 return False
-            return await TreeWalk(domain, self._lookups).organizational_domain() == owner
+            return await self._author.of(domain).organizational_domain() == owner
         except WalkFailed as failure:
             self.failed = failure.domain
             return False

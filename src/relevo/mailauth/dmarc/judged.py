@@ -10,6 +10,8 @@ from relevo.mailauth.dmarc.record import DmarcRecord, Policy
 from relevo.mailauth.dmarc.result import DmarcOutcome, DmarcResult
 from relevo.mailauth.spf import SpfResult
 
+TREE_WALK = "treewalk"
+SUFFIX_LIST = "psl"
 MAX_SIGNATURES = 10  # of a message; the aligned ones come first
 _REPORT_SUBJECT = b"\nsubject: report domain:"
 
@@ -25,6 +27,7 @@ class PublishedPolicy(NamedTuple):  # as its hash is made for every message
     aspf: str
     testing: str
     fo: str
+    discovery: str = TREE_WALK  # how it was found, in the words of RFC 9990
 
 
 class JudgedMessage(NamedTuple):
@@ -52,6 +55,7 @@ def judged_message(
     envelope_from: str,
     spf: SpfResult | None,
     dkim: Iterable[DkimResult],
+    discovery: str = TREE_WALK,
 ) -> JudgedMessage | None:
     """The row that a message counts in; None: its domain wants no reports."""
     record = result.record
@@ -62,7 +66,7 @@ def judged_message(
     signatures = [(one.domain, one.selector, one.outcome.value) for one in dkim if one.domain]
     signatures.sort(key=lambda one: one[0] not in result.dkim_domains)
     return JudgedMessage(
-        _published(result.policy_domain, record),
+        _published(result.policy_domain, record, discovery),
         source_ip,
         "pass" if result.is_pass else handling.value,
         "pass" if result.dkim_domains else "fail",
@@ -81,7 +85,7 @@ def is_report(head: bytes) -> bool:
     return _REPORT_SUBJECT in b"\n" + head.lower()
 
 
-def _published(domain: str, record: DmarcRecord) -> PublishedPolicy:
+def _published(domain: str, record: DmarcRecord, discovery: str) -> PublishedPolicy:
     return PublishedPolicy(
         domain,
         record.p.value if record.p is not None else "none",
@@ -91,6 +95,7 @@ def _published(domain: str, record: DmarcRecord) -> PublishedPolicy:
         "s" if record.is_strict_spf else "r",
         "y" if record.is_testing else "n",
         record.failure_options,
+        discovery,
     )
 
 

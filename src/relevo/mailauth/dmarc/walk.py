@@ -7,6 +7,8 @@ question.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from relevo.dns import DnsFailed, DnsLookups
 from relevo.dns.at_once import all_of
 from relevo.mailauth.dmarc.record import DmarcRecord, Suffix, select_record
@@ -50,6 +52,10 @@ class TreeWalk:
         self._own: Step | None = None
         self._all: tuple[Step, ...] | None = None
 
+    def of(self, domain: str) -> TreeWalk:
+        """The walk of another domain, in the same way."""
+        return TreeWalk(domain, self._lookups)
+
     async def own_record(self) -> DmarcRecord | None:
         """The record of the domain itself. Raises WalkFailed."""
         if self._own is None:
@@ -61,7 +67,7 @@ class TreeWalk:
     async def steps(self) -> tuple[Step, ...]:
         """The names of the walk up to where it ends, from the longest to the shortest."""
         if self._all is None:
-            own, *above = await self._asked()
+            own, *above = await self._ask_all([self.domain, *names_above(self.domain)])
             self._own = own
             self._all = _until_end(own, above)
         return self._all
@@ -93,8 +99,7 @@ class TreeWalk:
                 return name, record
         return None
 
-    async def _asked(self) -> list[Step]:
-        names = [self.domain, *names_above(self.domain)]
+    async def _ask_all(self, names: Collection[str]) -> list[Step]:
         known = {} if self._own is None else {self.domain: self._own}
         known |= await all_of(self._ask, [name for name in names if name not in known])
         return [known[name] for name in names]
