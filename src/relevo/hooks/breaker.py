@@ -18,8 +18,10 @@ import fcntl
 import mmap
 import os
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import time
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from relevo.hooks.service_forms import service_pools
 from relevo.hooks.settings import pool_settings, worker_count
 from relevo.hooks.wire import How, Report
 from relevo.hooks.worker_pool import WorkerPool
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relevo.hooks import contract_v1
 from relevo.hooks.caller import NOTHING_MORE, Called, Caller, daemon_environment
 from relevo.hooks.contract import Accept, Changes, PostDataContext, Stage, Verdict
 from relevo.hooks.contract.json_form import encode_context
+from relevo.hooks.contract.verdicts import NO_CHANGES
 from relevo.hooks.input_file import MEMFD_LIMIT, disk_file
 from relevo.hooks.judging import joined, joined_tags, judge, on_failure, outcome_of, why_record
 from relevo.hooks.programs import Form, Program
 from relevo.hooks.steps import Step
 from relevo.mail.header_block import head_length, remove_fields, replace_field
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +109,7 @@ class PostDataHooks:
     ) -> PostDataOutcome:
         """`steps` gets all answers, where somebody wants them."""
         trials = self._caller.trials
-        total = Changes()
+        total = NO_CHANGES
         records: list[HookVerdict] = []
         passed: list[str] = []
         for place in programs:
@@ -192,6 +194,8 @@ def changed_start(start: bytes, changes: Changes) -> bytes:
 
 def changed_message(message: HookMessage, changes: Changes) -> HookMessage:
     """The message as the next hook sees it; with a new body nothing of it is spooled any more."""
+    if changes.is_none:
+        return message
     start = changed_start(message.start, changes)
     if changes.body is not None:
         return HookMessage(start)

@@ -14,6 +14,7 @@ from relevo.hooks.caller import NOTHING_MORE, Caller
 from relevo.hooks.contract import Accept, Changes, Refuse, Stage, StageContext
 from relevo.hooks.contract.contexts import AttemptContext, MailContext
 from relevo.hooks.contract.json_form import encode_context
+from relevo.hooks.contract.verdicts import NO_CHANGES
 from relevo.hooks.judging import joined, joined_tags, judge, on_failure, outcome_of, why_record
 from relevo.hooks.steps import Step
 
@@ -42,7 +43,7 @@ class StageOutcome:
 
     refusal: Refuse | None = None
     is_dropped: bool = False
-    changes: Changes = Changes()  # noqa: RUF009 - a frozen value without parts that change
+    changes: Changes = NO_CHANGES
     records: tuple[HookVerdict, ...] = ()
 
 
@@ -75,7 +76,7 @@ class StageHooks:
         """`steps` gets all answers, where somebody wants them."""
         stage, trials = Stage(context.stage), self._caller.trials
         message_id = getattr(context, "message_id", "")
-        total = Changes()
+        total = NO_CHANGES
         records: list[HookVerdict] = []
         for place in self._caller.programs.of(stage):
             program = place if trials is None else trials.chosen(place, context)

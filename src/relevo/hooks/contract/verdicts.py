@@ -61,7 +61,7 @@ class Changes:
 
     @property
     def is_none(self) -> bool:
-        return self == NO_CHANGES
+        return self is NO_CHANGES or self == NO_CHANGES
 
     def summary(self) -> str:
         """One line for people: what changes."""
