@@ -27,6 +27,7 @@ from relevo.directory import Directory, DirectoryErrors, DirectoryWatcher
 from relevo.hooks.contract import Stage
 from relevo.hooks.programs import Programs
 from relevo.hooks.protections import protections
+from relevo.hooks.sandbox_trial import check_sandboxes
 from relevo.hooks.soundness import find_fault
 from relevo.queue import DatabaseError
 from relevo.queue.database import check_library
@@ -114,6 +115,10 @@ def _hooks(config: Config) -> Iterator[Problem]:
             if fault := find_fault(config, program):
                 text = f"the {stage.value} hook cannot be run: {fault}"
                 yield Problem(program.file.path, 0, "", text, severity=Severity.WARNING)
+    try:
+        check_sandboxes(config)
+    except OSError as error:
+        yield Problem(config.source[0] if config.source else "hooks", 0, "sandbox", str(error))
 
 
 def _aliases(directory: Directory) -> Iterator[Problem]:

@@ -75,6 +75,8 @@ def nearest(name: str, names: tuple[str, ...]) -> str:
 def _typed(key: Key, raw: Any) -> Any:
     match key.kind:
         case Kind.TEXT:
+            if isinstance(raw, bool) and (switch := str(raw).lower()) in key.choices:
+                return switch  # true and "true" are the same
             return _text(raw)
         case Kind.PATH:
             if not (text := _text(raw)):

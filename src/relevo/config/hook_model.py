@@ -110,6 +110,18 @@ class Hooks:
         most=1024 * _GIB,
     )
     open_files: int = key("Open files of each hook process; 0: no limit.", 1024, least=0)
+    sandbox: str = key(
+        "What hooks that are programs are kept to. `true`: no network, and no file is changed but "
+        "those named below; `\"strict\"`: none is read either, but the system's, the hook's own "
+        "and those named. Where the kernel cannot do that, the server does not start.",
+        "false",
+        choices=("false", "true", "strict"),
+    )
+    writable: tuple[str, ...] = key(
+        "Files and folders that hooks in a sandbox may change, relative to the config directory.",
+        (),
+    )
+    readable: tuple[str, ...] = key("What a strict sandbox may read besides.", ())
     breaker_failures: int = key(
         "After so many calls of a hook in a row that were killed or crashed, it is not called for "
         "a while; 0: always call.",
@@ -246,6 +258,11 @@ class DeclaredHook:
         "As in `[hooks]`; 0: that one.", 0, unit="bytes", least=0, most=1024 * _GIB
     )
     open_files: int = key("As in `[hooks]`; 0: that one.", 0, least=0)
+    sandbox: str = key(
+        'As in `[hooks]`; `""`: that one.', "", choices=("", "false", "true", "strict")
+    )
+    writable: tuple[str, ...] = key("As in `[hooks]`, in addition to those.", ())
+    readable: tuple[str, ...] = key("As in `[hooks]`, in addition to those.", ())
 
     @property
     def is_service(self) -> bool:

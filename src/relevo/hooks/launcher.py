@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from relevo.hooks import sandbox
 from relevo.hooks.descendants import count_threads_of, kill_descendants
 from relevo.hooks.input_file import memory_file
 from relevo.hooks.places import Place
@@ -127,6 +128,7 @@ class Launcher:
         os.chdir(self._settings.directory)
         self._set_limits()
         become(user_of(self._settings))
+        sandbox.enter(self._settings.sandbox)
         be_patient()
         signal.pthread_sigmask(signal.SIG_BLOCK, END_OF_CHILD)  # it is waited for
         libc = ctypes.CDLL(None)

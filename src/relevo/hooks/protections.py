@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relevo.hooks.prompt import library
+from relevo.hooks.settings import pool_settings
 
 if TYPE_CHECKING:
     from relevo.config import Config
@@ -43,9 +44,21 @@ def protections(config: Config) -> tuple[str, ...]:
             "they are started by Python alone, which costs more, as the compiled part is not there"
             " (it is built where relevo is installed with a C compiler)"
         )
+    phrases.append(_sandboxes(config))
     if user == "root":
         phrases.append("the system's own limit of processes does not hold for root")
     return tuple(phrases)
+
+
+def _sandboxes(config: Config) -> str:
+    pools = pool_settings(config)
+    kept_to = [each.sandbox for each in pools if each.sandbox is not None]
+    if not kept_to:
+        return "none is in a sandbox"
+    strict = sum(each.is_strict for each in kept_to)
+    return (
+        f"{len(kept_to)} of {len(pools)} pools are in a sandbox, {strict} of them in a strict one"
+    )
 
 
 def _user(config: Config) -> str:

@@ -38,6 +38,12 @@ def become(name: str) -> None:
         raise PermissionError("the rights of root cannot be given up")
 
 
+def give_up_all() -> None:
+    """Have no capability any more. Raises OSError."""
+    if not _hold(0):
+        raise PermissionError("capabilities cannot be given up")
+
+
 def be_patient() -> None:
     """Whoever sends a request runs on, instead of waiting until its hook is started.
 

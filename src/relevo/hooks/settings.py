@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from relevo.hooks.sandbox import Sandbox
+
 if TYPE_CHECKING:
     from relevo.config import Config
     from relevo.config.hook_model import DeclaredHook
@@ -34,6 +36,7 @@ class PoolSettings(msgspec.Struct, frozen=True):
     in_flight: int = 0  # calls at once in each persistent process; 0: a process a call
     recycle_above: int = 0  # octets of memory after which such a process is replaced; 0: never
     niceness: int = 0  # above that of other hooks
+    sandbox: Sandbox | None = None
 
     @property
     def identity(self) -> str:
@@ -75,15 +78,41 @@ def pool_settings(config: Config) -> tuple[PoolSettings, ...]:
     )
     directory = str(config.config_dir)
     user, workers = config.server.user, worker_count(config)
+    kept_to = sandbox_of(config)
     pools = [
-        PoolSettings(POST_DATA_POOL, hooks.max_concurrent, directory, limits, user=user),
-        PoolSettings(ALIAS_POOL, hooks.alias_max_concurrent, directory, limits, user=user),
+        PoolSettings(
+            POST_DATA_POOL, hooks.max_concurrent, directory, limits, user=user, sandbox=kept_to
+        ),
+        PoolSettings(
+            ALIAS_POOL, hooks.alias_max_concurrent, directory, limits, user=user, sandbox=kept_to
+        ),
     ]
     for number, declared in enumerate(config.hook):
         if declared.is_service:
             continue
-        pools.append(_declared_pool(number, declared, limits, directory, user, workers))
+        pool = _declared_pool(number, declared, limits, directory, user, workers)
+        pools.append(msgspec.structs.replace(pool, sandbox=sandbox_of(config, declared)))
     return tuple(pools)
+
+
+def sandbox_of(config: Config, declared: DeclaredHook | None = None) -> Sandbox | None:
+    """What a declared hook, or those in `hooks/`, are kept to; None: nothing."""
+    hooks = config.hooks
+    level = (declared.sandbox if declared is not None else "") or hooks.sandbox
+    if level == "false":
+        return None
+    folder = config.config_dir
+    if declared is None:
+        writable, readable = hooks.writable, (str(folder / "hooks"), *hooks.readable)
+    else:
+        writable = hooks.writable + declared.writable
+        own = () if declared.is_module else (declared.target,)
+        readable = (*own, *hooks.readable, *declared.readable)
+    return Sandbox(
+        level == "strict",
+        tuple(str(folder / path) for path in writable),
+        tuple(str(folder / path) for path in readable),
+    )
 
 
 def _declared_pool(

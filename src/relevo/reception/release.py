@@ -203,6 +203,8 @@ def _through(
         return _gone(unit, rows)
     now = time.time()
     envelope = replace(going.envelope, quarantine=None)
+    if envelope.wishes is not None:  # its times count from now on; nobody waits for a date
+        envelope = replace(envelope, wishes=replace(envelope.wishes, hold=0.0))
     units = plan_units(
         going.expansion,
         is_local=services.directory().is_local,

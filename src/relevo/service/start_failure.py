@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from relevo.delivery import InvalidPattern
 from relevo.directory import DirectoryErrors
+from relevo.hooks.sandbox import SandboxUnavailable
 from relevo.journal import MailLogUnavailable
 from relevo.queue import DatabaseError
 from relevo.service.certificates import CertificateError
@@ -25,6 +26,7 @@ UNUSABLE_FILES = (
     InvalidPattern,
     LogUnavailable,
     MailLogUnavailable,
+    SandboxUnavailable,
     TokenUnusable,
 )
 """What `validate` and the logs raise, beside ConfigErrors."""

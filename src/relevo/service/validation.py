@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from relevo.config import ConfigErrors, Severity, check_local
 from relevo.delivery import parse_pattern
 from relevo.directory import DirectoryWatcher
+from relevo.hooks.sandbox_trial import check_sandboxes
 from relevo.service.certificates import Certificates
 from relevo.service.logs import open_maillog
 from relevo.service.monitoring import read_token
@@ -22,7 +23,7 @@ def validate(config: Config) -> DirectoryWatcher:
     """Everything that a worker will read, read once; warnings are logged.
 
     Raises ConfigErrors, DirectoryErrors, CertificateError, InvalidPattern, MailLogUnavailable,
-    TokenUnusable.
+    SandboxUnavailable, TokenUnusable.
     """
     problems = check_local(config)
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
@@ -30,6 +31,7 @@ def validate(config: Config) -> DirectoryWatcher:
         raise ConfigErrors(errors)
     for problem in (*config.warnings, *problems):
         logger.warning("%s", problem)
+    check_sandboxes(config)
     kind, _, pattern = config.delivery.local.partition(":")
     if kind == "maildir":
         parse_pattern(pattern)

@@ -159,3 +159,17 @@ def test_a_name_with_dots_is_an_installed_module(
 ) -> None:
     (hook,) = read(tmp_path, f'[[hook]]\nform = "{form}"\ntarget = "{target}"\n').hook
     assert hook.target == (str(tmp_path / target) if is_below else target)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("true", "true"), ('"true"', "true"), ('"strict"', "strict"), ("false", "false")],
+)
+def test_a_sandbox_is_true_or_a_word(tmp_path: Path, written: str, kept: str) -> None:
+    (tmp_path / "relevo.toml").write_text(
+        f'hostname = "mx.test"\n[hooks]\nsandbox = {written}\n[[hook]]\ntarget = "a"\n'
+        f"sandbox = {written}\n"
+    )
+    config = load(tmp_path)
+    assert (config.hooks.sandbox, config.hook[0].sandbox) == (kept, kept)
+    assert load(tmp_path, ("hooks.sandbox=true",)).hooks.sandbox == "true"

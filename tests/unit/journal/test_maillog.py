@@ -21,7 +21,9 @@ from relevo.journal.events import (
     Listening,
     OperatorAction,
     Outcome,
+    Quarantined,
     Rejected,
+    Released,
     Waiting,
 )
 from relevo.journal.maillog import chasquid_line, json_line, plain_line
@@ -182,6 +184,8 @@ def test_kinds_are_the_names_of_the_events() -> None:
             Done(TIME, "", ""),
             DsnSent(TIME, "", "", ""),
             HookVerdict(TIME, "", "", "", "", ""),
+            Quarantined(TIME, "", "", "", ""),
+            Released(TIME, "", ()),
             OperatorAction(TIME, "", ""),
         )
     }
@@ -192,6 +196,12 @@ def test_kinds_are_the_names_of_the_events() -> None:
 @pytest.mark.parametrize(
     ("event", "words"),
     [
+        (
+            Quarantined(TIME, "id1", "post-data", "spam", "odd"),
+            "QUARANTINED id1, by spam at post-data: odd",
+        ),
+        (Released(TIME, "id1", ("c@d",)), "RELEASED id1 → c@d"),
+        (Released(TIME, "id1", ()), "RELEASED id1 → nothing is left of it"),
         (Accepted(TIME, "id1", CLIENT, "a@b", ("c@d", "e@f"), 9), "ACCEPTED a@b → c@d, e@f"),
         (
             Rejected(TIME, CLIENT, "a@b", ("c@d",), 550, "5.1.1", "no"),
