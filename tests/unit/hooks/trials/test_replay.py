@@ -159,7 +159,9 @@ async def test_other_stages_are_kept_with_their_contexts(make_site: MakeSite) ->
     worker = Worker(site)
     client = Client("192.0.2.7", 4711, "cli")
     await StageHooks(worker.caller).ask(
-        RcptContext(client=client, listener="SMTP", reverse_path="a@r.test", forward_path="b@d1.test")
+        RcptContext(
+            client=client, listener="SMTP", reverse_path="a@r.test", forward_path="b@d1.test"
+        )
     )
     await worker.close()
     assert (await run(site.config, "members")).equal == 1
