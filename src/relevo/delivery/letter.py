@@ -6,6 +6,7 @@ For LMTP and for other servers; what they answer is judged elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from relevo.delivery.read_ahead import ReadAhead
@@ -42,10 +43,11 @@ class Letter:
 def body_of(content: Content) -> Iterable[bytes]:
     """The pieces of the message; from the disk, read ahead in a thread."""
     if isinstance(content, MemoryContent):
-        return content.chunks()
+        return (content.data,)
     return ReadAhead(content.chunks())
 
 
+@lru_cache(maxsize=4096)  # reverse-paths come again, and recipients with each try
 def path_for(text: str, *, takes_utf8: bool) -> Path:
     """The address as the server can be told it. Raises CannotBeSent."""
     try:

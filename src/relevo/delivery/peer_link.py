@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 from relevo.delivery.link_values import PLAIN, LinkFailed, Server, StepRefused, TlsFacts, Transacted
@@ -112,7 +113,12 @@ class PeerLink(asyncio.Protocol):
         self._tls: TlsLayer | None = None
         self.tls: TlsFacts = PLAIN  # for whoever made the link to say
         self.transactions = 0  # that were begun
-        self._began = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._until = inf  # for what is under way as a whole
+        self._due = inf  # for the wait under way
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_late = False
         self.when_ended: Callable[[], None] | None = None  # called once, before the socket closes
         self._transport: asyncio.Transport | None = None
         self._incoming: list[bytes] = []
@@ -136,7 +142,7 @@ class PeerLink(asyncio.Protocol):
     @property
     def age_s(self) -> float:
         """Seconds since the connection was asked for."""
-        return asyncio.get_running_loop().time() - self._began
+        return self._loop.time() - self._began
 
     @property
     def is_usable(self) -> bool:
@@ -271,6 +277,9 @@ class PeerLink(asyncio.Protocol):
             self._transport.abort()
 
     def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         call, self.when_ended = self.when_ended, None
         if call is not None:
             call()
@@ -279,9 +288,9 @@ class PeerLink(asyncio.Protocol):
 
     async def _event_within(self, seconds: float, body: ReadAhead | None = None) -> ClientEvent:
         """The next event; a deadline that passes is a `Failed` that keeps what was decided."""
+        self._until = self._loop.time() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                return await self._event(body)
+            return await self._event(body)
         except TimeoutError:
             step = self._session.waiting_for
         self._feed()
@@ -292,6 +301,7 @@ class PeerLink(asyncio.Protocol):
         return event
 
     async def _event(self, body: ReadAhead | None) -> ClientEvent:
+        """Raises TimeoutError."""
         while True:
             self._changed.clear()
             self._feed()
@@ -300,9 +310,8 @@ class PeerLink(asyncio.Protocol):
                 return event
             if self._is_ended:
                 return self._last_event()
-            if not await self._write(body):
-                async with asyncio.timeout(self._patience()):
-                    await self._changed.wait()
+            if not await self._write(body) and not self._is_ended:
+                await self._wait(self._patience())
 
     def _last_event(self) -> ClientEvent:
         """What it means that the server says no more."""
@@ -310,22 +319,20 @@ class PeerLink(asyncio.Protocol):
         return self._session.next_event() or Failed(FailureKind.CLOSED, "the connection is closed")
 
     async def _write(self, body: ReadAhead | None) -> bool:
-        """Hand over some of what is to be sent; False: nothing, or the server does not take it."""
+        """Hand over what is to be sent; False: that was all, or the server takes no more now."""
         assert self._transport is not None
-        wrote = False
+        session = self._session
         for _ in range(_PIECES_AT_ONCE):
-            if not self._may_write or self._is_ended:
-                break
-            if body is not None and self._session.is_sending_body:
-                await body.fill()
-            octets = self._session.take_output()
-            if not octets:
-                break
-            self._send(octets)
-            wrote = True
-        if wrote:
-            await asyncio.sleep(0)  # others have their turn, however fast the server reads
-        return wrote
+            if not self._may_write or self._is_ended or not session.has_output:
+                return False
+            if body is not None and session.is_sending_body:
+                async with asyncio.timeout_at(self._until):
+                    await body.fill()
+            octets = session.take_output()
+            if octets:
+                self._send(octets)
+        await asyncio.sleep(0)  # others have their turn, however fast the server reads
+        return True
 
     def _feed(self) -> None:
         for data in self._incoming:
@@ -334,6 +341,34 @@ class PeerLink(asyncio.Protocol):
         if self._held > HIGH_WATER and not self._is_ended and self._transport is not None:
             self._transport.resume_reading()
         self._held = 0
+
+    async def _wait(self, seconds: float) -> None:
+        """Until something changed. Raises TimeoutError.
+
+        One timer serves many waits: it is not taken back when a wait ends, but looks, when it goes
+        off, whether one is under way and for how long still.
+        """
+        self._due = due = min(self._until, self._loop.time() + seconds)
+        if self._timer is None or due < self._timer.when():
+            self._arm(due)
+        await self._changed.wait()
+        self._due = inf
+        if self._is_late:
+            self._is_late = False
+            raise TimeoutError
+
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        self._timer = None
+        if self._due <= self._loop.time():
+            self._is_late = True
+            self._changed.set()
+        elif self._due < inf:
+            self._arm(self._due)
 
     def _patience(self) -> float:
         """How long to wait for the next octet either way."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from relevo.delivery.attempt import Result, permanent, temporary
 from relevo.delivery.letter import Letter
+from relevo.delivery.link_values import PLAIN
 from relevo.delivery.routing import LMTP, MX, SMARTHOST, VIA
 from relevo.delivery.wishes import is_relay_told
 from relevo.mail import InvalidAddress, domain_to_ascii
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from relevo.outbound.hosts import Finder, IpAddress, MailHost, MailHosts
     from relevo.outbound.ways import Way, Ways
     from relevo.queue.store import QueuedRecipient, Unit
+    from relevo.smtp.client_events import RecipientResult
 
 _log = logging.getLogger(__name__)
 
@@ -118,13 +119,13 @@ class RemoteAgent:
             )
         except WayUnusable as error:
             return [temporary("4.3.5", str(error))] * len(recipients)
-        loop = asyncio.get_running_loop()
+        now = asyncio.get_running_loop().time()
         hop = self.hops.get(way.name)
-        if hop.is_resting(loop.time()):
-            hop.deferred(loop.time())
+        if hop.is_resting(now):
+            hop.deferred(now)
             text = f"{hop.trouble}; not tried again since"
             return [temporary("4.4.1", text)] * len(recipients)
-        wait = hop.turn(loop.time())
+        wait = hop.turn(now)
         if wait is None:
             return [temporary("4.7.0", "too many messages for this destination now")] * len(
                 recipients
@@ -133,9 +134,8 @@ class RemoteAgent:
             await asyncio.sleep(wait)
         results: dict[int, Result] = {}
         for reverse_path, indices in _transactions(unit, recipients):
-            envelope = replace(unit.envelope, reverse_path=reverse_path)
             chunk = [recipients[index] for index in indices]
-            sent = _Delivery(self, way, hop, replace(unit, envelope=envelope), chunk)
+            sent = _Delivery(self, way, hop, unit, reverse_path, chunk)
             results.update(zip(indices, await sent.run(), strict=True))
         self._sweep_later()
         return [results[index] for index in range(len(recipients))]
@@ -174,12 +174,14 @@ class _Delivery:
         way: Way,
         hop: NextHop,
         unit: Unit,
+        reverse_path: str,
         recipients: Sequence[QueuedRecipient],
     ) -> None:
         self._agent = agent
         self._way = way
         self._hop = hop
         self._unit = unit
+        self._reverse_path = reverse_path
         self._recipients = recipients
         self._results: list[Result | None] = [None] * len(recipients)
         self._left = list(range(len(recipients)))  # for whom another host may be tried
@@ -335,7 +337,7 @@ class _Delivery:
         recipients = [self._recipients[index] for index in self._left]
         done: Transacted | None = None
         try:
-            letter = await prepare(self._unit, recipients, link.extensions)
+            letter = await prepare(self._unit, recipients, link.extensions, self._reverse_path)
             if letter.outgoing is not None:
                 done = await link.transact(letter.outgoing)
         except BareLineEnd:
@@ -361,11 +363,13 @@ class _Delivery:
     ) -> None:
         facts, tells = link.tls, "DSN" in link.extensions
         hears = is_relay_told(self._unit, keeps_time="DELIVERBY" in link.extensions)
-        tls = " ".join(filter(None, (facts.version, facts.cipher, facts.how)))
+        tls = ""
+        if facts is not PLAIN:
+            tls = " ".join(filter(None, (facts.version, facts.cipher, facts.how)))
         left: list[int] = []
         for index, result, goes_on in zip(self._left, results, may_go_on, strict=True):
-            self._results[index] = replace(
-                result, peer=shown, tls=tls, is_passed_on=tells, is_relay_told=hears
+            self._results[index] = Result(
+                result.outcome, result.status, result.detail, shown, tls, tells, hears
             )
             if goes_on:
                 left.append(index)
@@ -376,15 +380,7 @@ class _Delivery:
         if done.failure and done.is_unheard:
             self._hop.failed(asyncio.get_running_loop().time(), done.failure)
             return
-        slows = done.failure or any(
-            result is not None
-            and (
-                result.reply.code == 421
-                or (result.reply.enhanced.startswith("4.7.") and result.step is not Step.RCPT)
-            )
-            for result in done.results
-        )
-        if slows:
+        if done.failure or any(map(_wants_less, done.results)):
             self._hop.was_slowed()
         else:
             self._hop.succeeded()
@@ -403,6 +399,14 @@ def _transactions(
         for path, indices in by_path.items()
         for start in range(0, len(indices), MAX_RECIPIENTS)
     ]
+
+
+def _wants_less(result: RecipientResult | None) -> bool:
+    """Does the server say that it is too much at once?"""
+    if result is None or result.reply.code < 400:
+        return False
+    is_policy = result.reply.enhanced.startswith("4.7.") and result.step is not Step.RCPT
+    return result.reply.code == 421 or is_policy
 
 
 def _may_go_on(letter: Letter, done: Transacted) -> list[bool]:

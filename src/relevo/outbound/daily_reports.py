@@ -61,11 +61,11 @@ class Reporter:
         return cls(domain, domain, contact)
 
 
-def is_time(now: float, seed: str) -> bool:
+def is_time(now: float, seed: str, most_s: float = MAX_DELAY_S) -> bool:
     """Whether reports on yesterday may go: after the same delay all day long, and another one for
-    each `seed`.
+    each `seed`, of at most `most_s`.
     """
-    delay = random.Random(f"{seed}{int(now // DAY_S)}").uniform(0, MAX_DELAY_S)
+    delay = random.Random(f"{seed}{int(now // DAY_S)}").uniform(0, most_s)
     return now % DAY_S >= delay
 
 

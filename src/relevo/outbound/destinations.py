@@ -71,6 +71,8 @@ class NextHop:
     idle: deque[IdleLink] = field(default_factory=deque)
     _next_turn: float = 0.0
     _next_deferral: float = 0.0
+    _pace: Pace | None = None  # as long as it holds, with what it is made of
+    _paced_by: tuple[int, bool] = (0, False)
 
     def __post_init__(self) -> None:
         self.width = float(min(FIRST_WIDTH, self.limits.width))
@@ -86,10 +88,13 @@ class NextHop:
                 return Pace(width=1, room=0, opens_at=opens_at, is_resting=True)
             return Pace(width=1, room=DEFERRED_AT_ONCE, opens_at=self.rest_until, is_resting=True)
         width = 1 if self.rests else max(1, int(self.width))
-        room = width * (_HELD if self.is_proven else 2)
-        if self.limits.per_minute:  # no more than have their turn in a minute; others wait unheld
-            room = min(room, max(1, int(self.limits.per_minute)))
-        return Pace(width=width, room=room, opens_at=now)
+        if self._pace is None or self._paced_by != (width, self.is_proven):
+            self._paced_by = (width, self.is_proven)
+            room = width * (_HELD if self.is_proven else 2)
+            if self.limits.per_minute:  # no more than have their turn in a minute wait held
+                room = min(room, max(1, int(self.limits.per_minute)))
+            self._pace = Pace(width=width, room=room, opens_at=0.0)
+        return self._pace
 
     def deferred(self, now: float) -> None:
         """Units are being deferred: no others are leased for a while."""
@@ -139,13 +144,13 @@ class NextHop:
 
     def take_idle(self, now: float, kind: tuple[str, ...]) -> IdleLink | None:
         """The connection of a kind that was used last and can be used."""
-        for kept in reversed(self.idle):
+        for at in range(len(self.idle) - 1, -1, -1):
+            kept = self.idle[at]
             if not (kept.link.is_usable and now < kept.until):
-                self.idle.remove(kept)
+                del self.idle[at]
                 kept.link.close()
-                return self.take_idle(now, kind)
-            if kept.kind == kind:
-                self.idle.remove(kept)
+            elif kept.kind == kind:
+                del self.idle[at]
                 return kept
         return None
 

@@ -27,7 +27,7 @@ from relevo.outbound.dmarc_report_text import (
 from relevo.queue.store import StoreFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from relevo.dns import DnsLookups
     from relevo.mailauth.dkim.private_key import SigningKey
@@ -95,14 +95,26 @@ async def _tell(
     return sent
 
 
-async def wanted_addresses(domain: str, lookups: DnsLookups) -> list[str]:
-    """Where the reports for a domain go now. Raises DnsFailed, WalkFailed."""
+def _aggregate_addresses(record: DmarcRecord) -> tuple[str, ...]:
+    return record.reports_to
+
+
+async def wanted_addresses(
+    domain: str,
+    lookups: DnsLookups,
+    *,
+    of: Callable[[DmarcRecord], tuple[str, ...]] = _aggregate_addresses,
+) -> list[str]:
+    """Where the reports for a domain go now; `of` gives the addresses that a record has for them.
+
+    Raises DnsFailed, WalkFailed.
+    """
     record = select_record((await lookups.txt(f"_dmarc.{domain}")).records)
     if record is None:
         return []
     owner = await TreeWalk(domain, lookups).organizational_domain()
     wanted: dict[str, None] = {}
-    for address in record.reports_to[:MAX_ADDRESSES]:
+    for address in of(record)[:MAX_ADDRESSES]:
         try:
             target = domain_to_ascii(normalize_domain(address.rpartition("@")[2]))
         except InvalidAddress:
@@ -112,7 +124,7 @@ async def wanted_addresses(domain: str, lookups: DnsLookups) -> list[str]:
             continue
         permit = await _permit(domain, target, lookups)
         if permit is not None:
-            wanted |= dict.fromkeys(_instead(permit, target) or [address])
+            wanted |= dict.fromkeys(_instead(of(permit), target) or [address])
     return list(wanted)[:MAX_ADDRESSES]
 
 
@@ -122,11 +134,9 @@ async def _permit(domain: str, target: str, lookups: DnsLookups) -> DmarcRecord 
     return select_record(answer.records)
 
 
-def _instead(permit: DmarcRecord, target: str) -> list[str]:
+def _instead(addresses: Iterable[str], target: str) -> list[str]:
     """The addresses that the other organization wants instead; at the same host only."""
-    return [
-        address for address in permit.reports_to if address.rpartition("@")[2].lower() == target
-    ]
+    return [address for address in addresses if address.rpartition("@")[2].lower() == target]
 
 
 async def _mail(

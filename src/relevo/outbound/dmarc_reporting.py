@@ -12,12 +12,14 @@ from relevo.delivery.route_rules import route_table
 from relevo.outbound.daily_reports import Reporter, is_time
 from relevo.outbound.dmarc_report_sending import DmarcReportMeans, send_dmarc_reports
 from relevo.outbound.dmarc_reports import DmarcCounts, DmarcFiles
+from relevo.outbound.failure_reporting import FailureReports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relevo.config import Config
     from relevo.directory import Directory
+    from relevo.mailauth.dmarc.failed import FailedMessage
     from relevo.mailauth.dmarc.judged import JudgedMessage
     from relevo.outbound.protection import ProtectionSurroundings
 
@@ -39,6 +41,7 @@ class DmarcReporting:
         self._around = around
         self._counts = DmarcCounts()
         self._files = DmarcFiles(config.data_dir, around.name)
+        self._failures = FailureReports()
 
     def use(self, config: Config) -> None:
         """From now on."""
@@ -49,15 +52,23 @@ class DmarcReporting:
         if self._config.dmarc.reports:
             self._counts.add(message)
 
+    def add_failure(self, failed: FailedMessage) -> None:
+        """Tell the author's domain of a message now, if there is room for that."""
+        config = self._config
+        if self._failures.has_room(failed.policy_domain, config.dmarc.failure_reports_an_hour):
+            reporter = self._reporter()
+            self._failures.start(failed, self._means(reporter), reporter)
+
     async def run(self) -> None:
         """Until cancelled."""
-        report_at = time.monotonic() + random.uniform(0, REPORT_S)
+        wait_s = min(REPORT_S, self._config.dmarc.report_delay.total_seconds())
+        report_at = time.monotonic() + random.uniform(0, wait_s)
         while True:
-            await asyncio.sleep(WRITE_S)
             await self.write()
             if self._around.is_reporter and time.monotonic() >= report_at:
                 report_at = time.monotonic() + REPORT_S
                 await self.report(time.time())
+            await asyncio.sleep(WRITE_S)
 
     async def write(self) -> None:
         """What was counted goes to disk; also called when the worker ends."""
@@ -68,12 +79,22 @@ class DmarcReporting:
     async def report(self, now: float) -> int:
         """Send what is due; how many reports were sent."""
         config = self._config
-        if not config.dmarc.reports or not is_time(now, f"dmarc {config.hostname}"):
+        most_s = config.dmarc.report_delay.total_seconds()
+        if not config.dmarc.reports or not is_time(now, f"dmarc {config.hostname}", most_s):
             return 0
+        reporter = self._reporter()
+        sent = await send_dmarc_reports(self._means(reporter), reporter, now)
+        if sent:
+            _log.info("%d DMARC reports sent", sent)
+        return sent
+
+    def _reporter(self) -> Reporter:
+        return Reporter.with_contact(self._config.dmarc.report_contact, self._config)
+
+    def _means(self, reporter: Reporter) -> DmarcReportMeans:
         around = self._around
-        reporter = Reporter.with_contact(config.dmarc.report_contact, config)
         route_of = route_table(self._config).for_sender("")
-        means = DmarcReportMeans(
+        return DmarcReportMeans(
             files=self._files,
             lookups=around.lookups,
             store=around.store,
@@ -81,7 +102,3 @@ class DmarcReporting:
             route=lambda domain: "" if self._directory().is_local(domain) else route_of(domain),
             keys=around.keys_of(reporter.domain) if self._config.dkim.sign else (),
         )
-        sent = await send_dmarc_reports(means, reporter, now)
-        if sent:
-            _log.info("%d DMARC reports sent", sent)
-        return sent

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from relevo.delivery.attempt import Result, permanent, temporary
@@ -21,7 +22,15 @@ from relevo.mail.seven_bit import CannotConvert, to_seven_bit
 from relevo.outbound.wishes import TimeTooShort, with_priority, words_of
 from relevo.queue.store import MemoryContent
 from relevo.smtp import Outgoing, OutgoingRecipient
-from relevo.smtp.events import BodyType, MailParameters, Notify, Path, RcptParameters, Ret
+from relevo.smtp.events import (
+    NO_RCPT_PARAMETERS,
+    BodyType,
+    MailParameters,
+    Notify,
+    Path,
+    RcptParameters,
+    Ret,
+)
 from relevo.smtp.wishes import NO_WISHES
 
 if TYPE_CHECKING:
@@ -43,20 +52,28 @@ class _Refused(Exception):
 
 
 async def prepare(
-    unit: Unit, recipients: Sequence[QueuedRecipient], extensions: Mapping[str, str]
+    unit: Unit,
+    recipients: Sequence[QueuedRecipient],
+    extensions: Mapping[str, str],
+    reverse_path: str | None = None,
 ) -> Letter:
     """The transaction for these recipients, as far as the server can be told of them.
 
-    `extensions`: what it offers.
+    `extensions`: what it offers. `reverse_path`: what it leaves with; None: the message's own.
     """
+    if reverse_path is None:
+        reverse_path = unit.envelope.reverse_path
     try:
-        return await _prepare(unit, recipients, extensions)
+        return await _prepare(unit, reverse_path, recipients, extensions)
     except _Refused as refused:
         return Letter(None, [refused.result] * len(recipients))
 
 
 async def _prepare(
-    unit: Unit, recipients: Sequence[QueuedRecipient], extensions: Mapping[str, str]
+    unit: Unit,
+    reverse_path_text: str,
+    recipients: Sequence[QueuedRecipient],
+    extensions: Mapping[str, str],
 ) -> Letter:
     """Raises _Refused."""
     if unit.envelope.requires_tls and "REQUIRETLS" not in extensions:
@@ -67,7 +84,7 @@ async def _prepare(
     if needs_utf8 and not takes_utf8:
         raise _refuse("5.6.7", "its header is not ASCII, and the server takes no other")
     try:
-        reverse_path = path_for(unit.envelope.reverse_path, takes_utf8=takes_utf8)
+        reverse_path = path_for(reverse_path_text, takes_utf8=takes_utf8)
     except CannotBeSent as error:
         raise _refuse("5.6.7", f"the sender's address {error}") from error
     paths: list[Path] = []
@@ -91,7 +108,7 @@ async def _prepare(
     body, body_type, size = await _body(unit, extensions)
     if wishes is not NO_WISHES:
         body, size = with_priority(body, size, wishes, extensions)
-    are_ascii = all((path.local + path.domain).isascii() for path in (reverse_path, *paths))
+    are_ascii = "".join([path.local + path.domain for path in (reverse_path, *paths)]).isascii()
     envelope = unit.envelope
     parameters = MailParameters(
         size=size,
@@ -123,8 +140,7 @@ def _judge_one(result: RecipientResult | None, server: str, failure: str) -> Res
     if result is None:
         return temporary("4.4.2", f"the connection to {server} failed: {failure}")
     reply = result.reply
-    words = (f"{server} said:", str(reply.code), reply.enhanced, reply.text)
-    said = " ".join(word for word in words if word)
+    said = " ".join(filter(None, (f"{server} said: {reply.code}", reply.enhanced, reply.text)))
     if result.is_accepted:
         return Result(Outcome.DELIVERED, reply.enhanced or "2.0.0", said)
     if reply.code >= 500:
@@ -138,12 +154,20 @@ def _refuse(status: str, text: str) -> _Refused:
 
 def _check_size(size: int, offered: str) -> None:
     """Against the parameter of SIZE; 0 and what is no number are no limit (RFC 1870 §4)."""
+    most = _size_limit(offered)
+    if 0 < most < size:
+        raise _refuse("5.3.4", f"the message has {size} octets, the server takes {most}")
+
+
+@lru_cache(maxsize=256)
+def _size_limit(offered: str) -> int:
     number = offered.split(None, 1)[0] if offered.strip() else ""
-    if number.isascii() and number.isdecimal() and 0 < int(number[:20]) < size:
-        raise _refuse("5.3.4", f"the message has {size} octets, the server takes {number}")
+    return int(number[:20]) if number.isascii() and number.isdecimal() else 0
 
 
 def _rcpt_parameters(recipient: QueuedRecipient) -> RcptParameters:
+    if not (recipient.notify or recipient.orcpt):
+        return NO_RCPT_PARAMETERS
     return RcptParameters(
         notify=frozenset(Notify(word) for word in recipient.notify),
         orcpt=recipient.orcpt or None,

@@ -26,7 +26,9 @@ class InputBuffer:
         left = len(self.octets) - self.start
         if left == 0:
             self.octets = data
-        elif left <= len(data):
+            self.start = self._searched = 0
+            return
+        if left <= len(data):
             self.octets = bytes(self.octets[self.start :]) + data
         else:
             if isinstance(self.octets, bytes):
@@ -45,7 +47,8 @@ class InputBuffer:
         """Drop the first `count` octets."""
         self.start += count
         if self.start >= len(self.octets):
-            self.clear()
+            self.octets = b""
+            self.start = self._searched = 0
 
     def take(self, count: int) -> bytes:
         """Remove and return the first `count` octets, or all there are."""
@@ -63,12 +66,17 @@ class InputBuffer:
 
         Each octet is searched once, however many calls it takes.
         """
-        octets, start = self.octets, self.start
-        end = octets.find(b"\n", max(start, self._searched)) + 1
+        octets, start, searched = self.octets, self.start, self._searched
+        if searched < start:
+            searched = start
+        end = octets.find(b"\n", searched) + 1
         if not end:
             self._searched = len(octets)
             return None
-        self.start = end
+        line = octets[start:end]
         if end == len(octets):
-            self.clear()
-        return bytes(octets[start:end])
+            self.octets = b""
+            self.start = self._searched = 0
+        else:
+            self.start = end
+        return line if isinstance(line, bytes) else bytes(line)

@@ -153,7 +153,7 @@ class ClientSession:
         if self._awaits_handshake:
             self._fail(FailureKind.OCTETS_BEFORE_TLS, "octets in clear behind STARTTLS")
             return
-        self._buffer.append(bytes(data))
+        self._buffer.append(data)
 
     def receive_eof(self) -> None:
         """The server closed; whole replies that came before are read first."""
@@ -209,6 +209,11 @@ class ClientSession:
         return self._body is not None and not self._output
 
     @property
+    def has_output(self) -> bool:
+        """May the next `take_output` give something?"""
+        return bool(self._output) or self._body is not None
+
+    @property
     def buffered(self) -> int:
         """Octets received and not yet consumed."""
         return len(self._buffer)
@@ -248,7 +253,7 @@ class ClientSession:
 
     def _take_reply(self) -> bool:
         """Run one reply; False: there is no whole one."""
-        if self.is_closing:
+        if self.is_closing or not self._buffer.octets:
             return False
         reply = self._replies.read(self._buffer)
         if reply is None:
@@ -332,7 +337,8 @@ class ClientSession:
             self._shut()
             return
         self._book(transaction, step, reply)
-        self._flush()
+        if self._commands:
+            self._flush()
         if not (self.is_closing or self._expected or self._commands or self._body):
             self._finish_transaction(transaction)
 
@@ -394,4 +400,5 @@ class ClientSession:
         self._buffer.clear()
 
 
-_OF_TRANSACTION = frozenset({Step.MAIL, Step.RCPT, Step.DATA, Step.CHUNK, Step.END, Step.RSET})
+# A tuple: its members are compared by identity, where a set would ask each for its hash.
+_OF_TRANSACTION = (Step.MAIL, Step.RCPT, Step.DATA, Step.END, Step.CHUNK, Step.RSET)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from relevo.smtp.framing import has_only_crlf
+from relevo.smtp.framing import has_only_crlf, stuff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +23,15 @@ class BareLineEnd(ValueError):
 
 
 def stuffed(body: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """`body` as DATA sends it, with a last CRLF where it has none; the end mark is the last."""
+    """`body` as DATA sends it, with a last CRLF where it has none; the end mark is the last.
+
+    A body of one piece in memory (a tuple) leaves together with its end mark.
+    """
+    if isinstance(body, tuple) and len(body) == 1:
+        if not has_only_crlf(body[0]):
+            raise _bare()
+        yield stuff(body[0]), True
+        return
     at_line_start = True
     for piece in whole_line_ends(body):
         octets = piece.replace(b"\r\n.", b"\r\n..")
@@ -57,8 +65,12 @@ def whole_line_ends(body: Iterable[bytes]) -> Iterator[bytes]:
         if carry:
             piece = piece[:-1]
         if not has_only_crlf(piece):
-            raise BareLineEnd("bare CR or LF in an outgoing message")
+            raise _bare()
         if piece:
             yield piece
     if carry:
         raise BareLineEnd("an outgoing message ends in CR")
+
+
+def _bare() -> BareLineEnd:
+    return BareLineEnd("bare CR or LF in an outgoing message")

@@ -7,6 +7,7 @@ A server is as little to be trusted as a client: a line has at most 4,096 octets
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from relevo.smtp.client_events import FailureKind, ServerReply
@@ -19,6 +20,10 @@ MAX_REPLY_LINE: Final = 4096  # octets, line end included
 MAX_REPLY_LINES: Final = 100
 # Reply-code = %x32-35 %x30-35 %x30-39, then "-", SP or the end of the line (RFC 5321 §4.2)
 _LINE: Final = re.compile(rb"([2-5][0-5][0-9])(?:([ -])(.*))?", re.DOTALL)
+_USUAL: Final = re.compile(
+    r"([2-5][0-5][0-9])(?: (?:([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|(?=\r)))?([ -~]*))?\r\n"
+)
+_MOST_KNOWN: Final = 120  # octets of a line
 # status-code = ("2"/"4"/"5") "." 1*3digit "." 1*3digit (RFC 2034 §4)
 _ENHANCED: Final = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?: +|\Z)")
 
@@ -40,6 +45,10 @@ class ReplyReader:
                 return FailureKind.REPLY_TOO_LONG
             if line is None:
                 return None
+            if not self._lines and len(line) <= _MOST_KNOWN:
+                known = _usual_reply(line)
+                if known is not None:
+                    return known
             match = _LINE.fullmatch(line[:-1].removesuffix(b"\r"))
             if match is None or (self._lines and int(match[1]) != self._code):
                 return FailureKind.MALFORMED_REPLY
@@ -59,3 +68,15 @@ class ReplyReader:
             lines = [_ENHANCED.sub("", line, count=1) if _ENHANCED.match(line) else line
                      for line in lines]  # fmt: skip
         return ServerReply(code, enhanced, tuple(lines))
+
+
+@lru_cache(maxsize=1024)  # a server says the same to each MAIL, RCPT and DATA
+def _usual_reply(line: bytes) -> ServerReply | None:
+    """A reply of one line of ASCII; None: it is to be read with more care."""
+    match = _USUAL.fullmatch(line.decode("latin-1"))
+    if match is None:
+        return None
+    code, enhanced, text = match.groups("")
+    if enhanced and enhanced[0] != code[0]:
+        return None
+    return ServerReply(int(code), enhanced, (text,))

@@ -26,6 +26,18 @@ def test_stuffed(pieces: list[bytes], wire: bytes) -> None:
     assert [is_last for _, is_last in octets] == [False] * (len(octets) - 1) + [True]
 
 
+@pytest.mark.parametrize("data", [b"", b".", b"x", b"x\r\n", b".x\r\n.y", b"a\r\n..\r\n\r\n"])
+def test_a_message_in_memory_leaves_with_its_end_mark(data: bytes) -> None:
+    (only,) = stuffed((data,))
+    assert only == (b"".join(piece for piece, _ in stuffed([data])), True)
+
+
+@pytest.mark.parametrize("data", [b"a\nb", b"a\r", b"\rb\r\n"])
+def test_a_message_in_memory_is_looked_at_too(data: bytes) -> None:
+    with pytest.raises(BareLineEnd):
+        next(stuffed((data,)))
+
+
 def test_small_pieces_are_put_together_to_chunks() -> None:
     line = b"x" * 998 + b"\r\n"
     chunks = list(chunked([line] * 100, is_binary=False))
