@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from zlib import crc32
+
+import msgspec
 
 from relevo.authn.sasl import LoginConversation, PlainConversation
 from relevo.config.chasquid_conf import read_chasquid_conf
@@ -22,6 +25,9 @@ from relevo.directory.problems import FileError
 from relevo.directory.users import parse_users
 from relevo.dns.names import BadName, ask_name
 from relevo.dns.wire import Question, RecordType, make_query, read_reply
+from relevo.hook import Message, example
+from relevo.hook.ready import http_post, ldap_messages, spamassassin, webhook
+from relevo.hook.ready.peers import PeerFailed
 from relevo.hooks import contract_v1
 from relevo.hooks.contract import InvalidVerdict, Stage
 from relevo.hooks.contract.json_form import (
@@ -120,6 +126,21 @@ def milter_answers(octets: bytes) -> None:
     if not actions.take(reply, data):
         final_verdict(reply, data)
     actions.changes()
+
+
+def directory_answers(octets: bytes) -> None:
+    """What an LDAP server says to a search."""
+    for each in ldap_messages.messages(bytearray(octets)):
+        if each.tag == ldap_messages.SEARCH_ENTRY:
+            ldap_messages.values_of(each.body)
+        else:
+            ldap_messages.result_of(each.body)
+
+
+def posted(octets: bytes) -> None:
+    """A message as JSON for a webhook."""
+    told = webhook.taken_apart(Message(octets), example("post-data"), has_contents=True)
+    msgspec.json.encode(told)
 
 
 def fed(reader: Callable[[], DataReader | ChunkReader | ReplyReader]) -> Callable[[bytes], object]:
@@ -396,6 +417,42 @@ PARSERS = {
         parse_answer_head,
         (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\n",),
         (ServiceFailed,),
+    ),
+    "answers of a directory": Parser(
+        directory_answers,
+        (
+            bytes.fromhex("300c 020102 6507 0a0100 0400 0400"),
+            bytes.fromhex("3019 020102 6414 0404636e3d78 300c 300a 040161 3105 0403624063"),
+        ),
+        (ldap_messages.BadMessage,),
+    ),
+    "filter of a directory": Parser(
+        text(ldap_messages.filter_octets),
+        (b"(&(a=b*c)(!(d=*)))", b"(|(mail=\\2a)(cn=x))"),
+        (ldap_messages.BadFilter,),
+    ),
+    "HTTP answer to a ready-made hook": Parser(
+        http_post.read_answer,
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+        ),
+        (ValueError,),
+    ),
+    "answer of spamd": Parser(
+        partial(spamassassin.verdict, spamassassin.SpamassassinSettings()),
+        (b"SPAMD/1.1 0 EX_OK\r\nSpam: True ; 8.5 / 5.0\r\n\r\nA,B\r\n",),
+        (PeerFailed,),
+    ),
+    "message for a webhook": Parser(
+        posted,
+        (
+            b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html; "
+            b"charset=latin-1\nContent-Transfer-Encoding: base64\n\neA==\n--b--\n",
+            b"Subject: =?utf-8?q?=C3=A9?=\nContent-Disposition: attachment; "
+            b"filename*=utf-8''a\nTo: \"a b\" <c@d.test>, e:f;\nDate: Tue, 1 Jan 2030 1:2:3 -0\n\nx",
+        ),
+        (),
     ),
     "segment": Parser(segment, (b"relevo", bytes(600)), (RecordDamaged,)),
     "metadata": Parser(
