@@ -16,6 +16,7 @@ class Form:
     least_rate: float  # messages/s just before a kill for it to count; 0: any
     outbound_rounds: int  # of mail that leaves for another server, for each kind of it
     outbound_kills: int  # in a round
+    hook_kills: int  # while hooks say what is to be done, and again while that is released
     recordings: int  # servers recorded under load
     cuts: int  # positions in each recording, each replayed in every mode
     early_cuts: int  # more positions, before the first 250
@@ -33,6 +34,7 @@ SHORT = Form(
     least_rate=0.0,
     outbound_rounds=1,
     outbound_kills=4,
+    hook_kills=3,
     recordings=1,
     cuts=2,
     early_cuts=1,
@@ -49,6 +51,7 @@ FULL = Form(
     least_rate=500.0,
     outbound_rounds=8,
     outbound_kills=25,
+    hook_kills=60,
     recordings=4,
     cuts=8,
     early_cuts=2,
