@@ -295,7 +295,8 @@ class SmtpConnection(asyncio.Protocol):
             self.drain(self._loop.time())
         if self._has_eof:
             self._take_eof()
-        self._regulate_reading()
+        if not self._is_reading or session.buffered > READ_AHEAD:
+            self._regulate_reading()
 
     def _take_xclient(self, event: XClient) -> None:
         """From now on the client is whom a listed peer names; counted and greeted as that one."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 
 class InputBuffer:
-    """First in, first out; `start` is the offset of the first octet in `octets`."""
+    """First in, first out; `start` is the offset of the first octet in `octets`.
+
+    When the last octet is taken, `octets` is empty.
+    """
 
     __slots__ = ("_searched", "octets", "start")
 

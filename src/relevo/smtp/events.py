@@ -11,10 +11,11 @@ All other events are already answered by the session and only report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from relevo.smtp.wishes import NO_WISHES, Wishes
+from relevo.value import dataclass
 
 
 class BodyType(Enum):

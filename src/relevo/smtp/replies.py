@@ -9,9 +9,11 @@ at most `MAX_LINES` lines, and always valid UTF-8. Enhanced codes are those of R
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
+
+from relevo.value import dataclass
 
 MAX_LINE_OCTETS: Final = 512  # CRLF included
 MAX_LINES: Final = 40
@@ -107,6 +109,7 @@ class Fixed(Enum):
     GOODBYE = Reply(221, "2.0.0", "Closing the connection")
 
 
+@lru_cache(maxsize=64)  # nearly all replies of a server are the same few
 def render(code: int, enhanced: str, text: str) -> bytes:
     """One reply as octets; a LF in `text` makes it a multi-line reply.
 

@@ -73,7 +73,7 @@ class ServerSession:
         """Octets from the client. The shell stops reading while `buffered` is large."""
         dialog = self._dialog
         if data and not dialog.is_closing and dialog.state is not _TLS:
-            dialog.buffer.append(bytes(data))
+            dialog.buffer.append(data if isinstance(data, bytes) else bytes(data))
 
     def receive_eof(self) -> None:
         """The client is gone: nothing more is run, an open transaction is dropped by `Reset`.
@@ -113,9 +113,10 @@ class ServerSession:
         while not events:
             if dialog.awaiting is not None or dialog.is_closing:
                 return None
-            if dialog.reading is not None:
-                has_moved = read_body(dialog, dialog.reading)
-            elif dialog.state in _SILENT:
+            reading = dialog.reading
+            if reading is not None:
+                has_moved = read_body(dialog, reading)
+            elif not dialog.buffer.octets or dialog.state in _SILENT:
                 return None
             else:
                 has_moved = read_line(dialog)
@@ -240,4 +241,5 @@ class ServerSession:
     @property
     def buffered(self) -> int:
         """Octets received and not yet consumed."""
-        return len(self._dialog.buffer)
+        buffer = self._dialog.buffer
+        return len(buffer) if buffer.octets else 0
