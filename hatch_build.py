@@ -1,4 +1,4 @@
-"""Builds the compiled part of hook launchers into wheels, where there is a C compiler.
+"""Builds the compiled part of hooks into wheels, where there is a C compiler.
 
 It needs no header of Python's and is loaded with ctypes, so one wheel serves every Python on its
 platform. Without a compiler, or when it fails, the wheel has Python alone: relevo then starts hooks
@@ -19,8 +19,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "src/relevo/hooks/prompt.c"
-LIBRARY = "relevo/hooks/libprompt.so"
+SOURCES = ("src/relevo/hooks/prompt.c", "src/relevo/hooks/asking.c")
+LIBRARY = "relevo/hooks/libhooks.so"
 FLAGS = ("-O2", "-Wall", "-Wextra", "-fPIC", "-shared")
 
 
@@ -35,7 +35,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # generic 
             self._build(Path(self.root) / "src" / LIBRARY)
             return
         self._folder = tempfile.TemporaryDirectory(prefix="relevo-build-")
-        built = Path(self._folder.name) / "libprompt.so"
+        built = Path(self._folder.name) / "libhooks.so"
         if self._build(built):
             build_data["force_include"][str(built)] = LIBRARY
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -55,7 +55,8 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # generic 
             return False
         flags = [*FLAGS, *shlex.split(os.environ.get("CFLAGS", ""))]
         fresh = target.with_suffix(".fresh")  # a library that runs is replaced, not overwritten
-        command = [*compiler, *flags, "-o", str(fresh), str(Path(self.root) / SOURCE)]
+        sources = [str(Path(self.root) / source) for source in SOURCES]
+        command = [*compiler, *flags, "-o", str(fresh), *sources]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode == 0:
             fresh.replace(target)

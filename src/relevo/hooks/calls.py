@@ -8,15 +8,14 @@ one that was taken up is waited for as long as its own deadline, which the launc
 
 from __future__ import annotations
 
-import array
 import asyncio
 import os
-import socket
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from relevo.hooks.asking import Asking, asking
 from relevo.hooks.input_file import INLINE_LIMIT, memory_file
 from relevo.hooks.wire import (
     MAX_PACKET,
@@ -31,11 +30,11 @@ from relevo.hooks.wire import (
 )
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
 _GRACE = 2.0  # seconds beyond a deadline that the launcher keeps
 _RETRY = 0.005  # seconds, when the pool's socket is full
-_buffer = bytearray(256 * 1024)  # of this process; a report is copied out of it at once
 
 
 class HookPool:
@@ -45,6 +44,7 @@ class HookPool:
         self._requests = requests
         self.identity = identity
         self._slot_timeout_s = slot_timeout_s
+        self._asking = asking()
 
     async def call(
         self,
@@ -80,43 +80,38 @@ class HookPool:
             packet = encode_request(request)
             if len(packet) > MAX_PACKET:
                 return Report(How.NOT_STARTED, detail="its arguments and environment are too long")
-            ours = await self.send(packet, files)
+            end = await self.send(packet, files)
         finally:
             for descriptor in own:
                 os.close(descriptor)
-        if ours is None:
+        if end is None:
             return Report(How.BUSY)
-        with ours:
-            return await _Answer(ours, self._slot_timeout_s, timeout_s).wait()
+        try:
+            return await _Answer(end, self._asking, self._slot_timeout_s, timeout_s).wait()
+        finally:
+            os.close(end)
 
-    async def send(self, packet: bytes, files: list[int]) -> socket.socket | None:
+    async def send(self, packet: bytes, files: list[int]) -> int | None:
         """Hand the request over; our end for the answer, None when the pool's socket stays full."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        descriptors = array.array("i", [theirs.fileno(), *files])
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
-        deadline = time.monotonic() + self._slot_timeout_s
-        with theirs:
-            while True:
-                try:
-                    self._requests.sendmsg([packet], rights)
-                except (BlockingIOError, InterruptedError):
-                    if time.monotonic() >= deadline:
-                        break
-                    await asyncio.sleep(_RETRY)
-                except OSError:
-                    break
-                else:
-                    return ours
-        ours.close()
-        return None
+        deadline = 0.0
+        while True:
+            try:
+                return self._asking.send(self._requests.fileno(), packet, files)
+            except (BlockingIOError, InterruptedError):
+                deadline = deadline or time.monotonic() + self._slot_timeout_s
+                if time.monotonic() >= deadline:
+                    return None
+                await asyncio.sleep(_RETRY)
+            except OSError:
+                return None
 
 
 class _Answer:
     """Waits for the messages of one call."""
 
-    def __init__(self, ours: socket.socket, slot_timeout_s: float, timeout_s: float) -> None:
-        self._socket = ours
+    def __init__(self, end: int, asking: Asking, slot_timeout_s: float, timeout_s: float) -> None:
+        self._end = end
+        self._receive = asking.receive
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._report: asyncio.Future[Report] = self._loop.create_future()
@@ -124,22 +119,20 @@ class _Answer:
         self._timer = self._loop.call_later(patience, self._finish, Report(How.BUSY))
 
     async def wait(self) -> Report:
-        descriptor = self._socket.fileno()
-        self._loop.add_reader(descriptor, self._read)
+        self._loop.add_reader(self._end, self._read)
         try:
             return await self._report
         finally:
-            self._loop.remove_reader(descriptor)
+            self._loop.remove_reader(self._end)
             self._timer.cancel()
 
     def _read(self) -> None:
         try:
-            length = self._socket.recv_into(_buffer)
+            data = self._receive(self._end)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            length = 0
-        data = bytes(memoryview(_buffer)[:length])
+            data = b""
         if data == STARTED:
             self._timer.cancel()
             late = Report(How.TIMED_OUT, seconds=self._timeout_s + _GRACE)

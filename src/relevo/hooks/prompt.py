@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-LIBRARY = Path(__file__).with_name("libprompt.so")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIBRARY = Path(__file__).with_name("libhooks.so")
 MAX_FILES = 3
 """Descriptors with a request: the caller's end for the answer and those of the inputs."""
 
@@ -148,15 +152,18 @@ class PromptCalls:
 
 
 @cache
-def library(path: Path = LIBRARY) -> ctypes.CDLL | None:
+def library(
+    path: Path = LIBRARY, kind: Callable[[str], ctypes.CDLL] = ctypes.CDLL
+) -> ctypes.CDLL | None:
     """The compiled part; None where it was not built, or for another relevo, or shall not be used.
 
-    The last is said by the environment: `RELEVO_COMPILED=no`.
+    The last is said by the environment: `RELEVO_COMPILED=no`. `kind`: ctypes.PyDLL keeps the
+    interpreter lock.
     """
     if os.environ.get("RELEVO_COMPILED") == "no":
         return None
     try:
-        found = ctypes.CDLL(str(path))
+        found = kind(str(path))
         found.prompt_layout.restype = ctypes.c_int64
         found.prompt_serve.argtypes = [ctypes.c_void_p]
         return found if found.prompt_layout() == ctypes.sizeof(_State) else None

@@ -143,10 +143,11 @@ class WorkerPool:
             max_processes=max_processes,
             is_v2=True,
         )
-        ours = await self._requests.send(encode_request(request), [])
-        if ours is None:
+        end = await self._requests.send(encode_request(request), [])
+        if end is None:
             return Report(How.BUSY)
-        with ours:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, end) as ours:
+            ours.setblocking(False)
             try:
                 async with asyncio.timeout(self._slot_timeout_s):
                     data, ends = await _first_word(ours)

@@ -65,7 +65,7 @@ async def test_output_errors_and_status(site: Site) -> None:
 
 
 async def test_launchers_have_the_compiled_part(site: Site, way: str) -> None:
-    report = await call(site, site.write("a", "grep -c libprompt.so /proc/$PPID/maps"))
+    report = await call(site, site.write("a", "grep -c libhooks.so /proc/$PPID/maps"))
     assert (int(report.output) > 0) is (way == "compiled")
 
 

@@ -25,7 +25,7 @@ from relevo.hooks.prompt import LIBRARY, Event, library
 from relevo.hooks.wire import How, Report, Request, decode_report, encode_request
 
 ROOT = Path(__file__).parents[3]
-SOURCE = ROOT / "src/relevo/hooks/prompt.c"
+SOURCES = [str(ROOT / "src/relevo/hooks" / name) for name in ("prompt.c", "asking.c")]
 IDLE_S = 0.2
 
 SERVE = """
@@ -162,7 +162,7 @@ def test_it_is_built_where_there_is_a_compiler() -> None:
 
 def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
     command = ["cc", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
-    command += ["-fPIC", "-shared", "-o", str(tmp_path / "lib.so"), str(SOURCE)]
+    command += ["-fPIC", "-shared", "-o", str(tmp_path / "lib.so"), *SOURCES]
     subprocess.run(command, check=True)
 
 
@@ -312,6 +312,6 @@ def test_a_wheel_is_valid_with_and_without_a_compiler(
         names = archive.namelist()
         [about] = [name for name in names if name.endswith("/WHEEL")]
         said = archive.read(about).decode()
-    assert ("relevo/hooks/libprompt.so" in names) is (compiler == "cc")
+    assert ("relevo/hooks/libhooks.so" in names) is (compiler == "cc")
     assert ("Root-Is-Purelib: true" in said) is (compiler != "cc")
     assert not [name for name in names if name.endswith((".c", ".h"))]
