@@ -20,6 +20,7 @@ from relevo.config.dovecot_sockets import client_socket, is_socket, userdb_socke
 from relevo.config.layout import find_certificates, find_domains
 from relevo.config.model import Config
 from relevo.config.problems import Problem, Severity
+from relevo.dns import BadAnchor, read_anchors
 
 _PLACEHOLDERS = {f"%{end}{part}%" for end in ("from", "to") for part in ("", "_user", "_domain")}
 _KNOWN = ", ".join(sorted(_PLACEHOLDERS))
@@ -44,6 +45,7 @@ def check_local(config: Config, now: datetime | None = None) -> list[Problem]:
         *_token_is_there(config),
         *_log_can_be_opened(config),
         *_authorities_can_be_read(config),
+        *_anchor_can_be_read(config),
         *_relay_domains_make_sense(config, frozenset(domain.name for domain in domains)),
     ]
 
@@ -67,6 +69,13 @@ def _authorities_can_be_read(config: Config) -> Iterator[Problem]:
     except OSError as error:  # ssl.SSLError is one
         text = f"{name} holds no certificates that can be read: {error.strerror or error}"
         yield _at_key(config, "outbound_tls.ca_file", text, Severity.ERROR)
+
+
+def _anchor_can_be_read(config: Config) -> Iterator[Problem]:
+    try:
+        read_anchors(config.dns.trust_anchor)
+    except (BadAnchor, OSError) as error:
+        yield _at_key(config, "dns.trust_anchor", str(error), Severity.ERROR)
 
 
 def _relay_domains_make_sense(config: Config, ours: frozenset[str]) -> Iterator[Problem]:

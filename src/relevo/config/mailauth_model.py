@@ -38,8 +38,20 @@ class Dns:
     )
     signed_name: str = key(
         "A zone known to be signed: DANE is used only where the name servers say so of it (its "
-        "SOA record must come with the AD flag).",
+        "SOA record must come with the AD flag, or be validated).",
         ".",
+    )
+    dnssec: str = key(
+        "Who validates answers by DNSSEC: `resolver`, the name servers, by their word; `validate`, "
+        "this server, from the trust anchor on. Then the name servers need only pass on what "
+        "DNSSEC has, and an answer that it contradicts is none, whatever it is asked for.",
+        "resolver",
+        choices=("resolver", "validate"),
+    )
+    trust_anchor: str = key(
+        "With `validate`: a file with the DS or DNSKEY records that are trusted, as lines of a "
+        "zone file. Empty: the root's.",
+        "",
     )
 
 

@@ -213,6 +213,7 @@ _RULES: Mapping[str, Callable[[Any, Path], Any]] = {
     "relay.networks": _relay_networks,
     "submission.allow_senders": submission_rules.allowed_senders,
     "dns.servers": _name_servers,
+    "dns.trust_anchor": _optional_file,
     "proxy.trusted": _networks,
     "xclient.trusted": _xclient_networks,
     "spf.skip_networks": _networks,

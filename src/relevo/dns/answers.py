@@ -71,6 +71,7 @@ class Answer(Generic[R]):
     records: tuple[R, ...]
     ttl_s: int
     is_authenticated: bool
+    canonical: str = ""  # the name at the end of the aliases that were followed; "": none was
 
     def __post_init__(self) -> None:
         if bool(self.records) != (self.outcome is Outcome.FOUND):
@@ -104,6 +105,9 @@ class SecureLookups(Protocol):
 
     async def tlsa(self, name: str) -> Answer[TlsaRecord]:
         """TLSA records of `_port._tcp.host`, in the order of the answer. Raises DnsFailed."""
+
+    async def is_alias_secure(self, name: str) -> bool:
+        """Is there an alias at this very name, for which DNSSEC vouches? Raises DnsFailed."""
 
     async def is_dnssec_seen(self) -> bool:
         """Does the resolver pass on what DNSSEC says? Asked of a name that is known to be signed.

@@ -6,7 +6,8 @@ out for the rest of the look-up; one that is silent is asked again, after the ot
 deadline of the whole look-up. An answer that UDP cannot carry is fetched over TCP.
 
 Failures are kept for a moment too (RFC 9520): a domain whose servers are dead must not cost each
-of its messages the whole deadline.
+of its messages the whole deadline. With trust anchors, an answer that DNSSEC contradicts is a
+failure, as with a resolver that validates.
 """
 
 from __future__ import annotations
@@ -16,17 +17,34 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from dns.message import Message
+from dns.name import Name
+from dns.rdatatype import RdataType
+
 from relevo.dns.answers import Answer, DnsFailed, MailExchange, Outcome, TlsaRecord
 from relevo.dns.cache import Cache, answer_size
+from relevo.dns.chain import ChainOfTrust
 from relevo.dns.names import BadName, ask_name, reverse_name
 from relevo.dns.servers import NameServer
+from relevo.dns.signatures import Bogus
 from relevo.dns.transport import ServerUnreachable, ask_over_tcp, ask_over_udp
-from relevo.dns.wire import Question, RecordType, Reply, ReplyKind, make_query, read_reply
+from relevo.dns.trust_anchor import TrustAnchors
+from relevo.dns.validation import Status, judge
+from relevo.dns.wire import (
+    Question,
+    RecordType,
+    Reply,
+    ReplyKind,
+    make_query,
+    name_text,
+    read_reply,
+    wire_name,
+)
 
 MAX_TTL_S = 86_400
 MAX_ABSENT_TTL_S = 3_600  # RFC 2308 §5 names one to three hours
@@ -54,11 +72,13 @@ class Resolver:
         timeout_s: float = 5.0,
         cache_size: int = 4 * 1024 * 1024,
         signed_name: str = "",
+        anchors: TrustAnchors | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`timeout_s` bounds a whole look-up; `cache_size` is in octets.
 
-        `signed_name` is a zone known to be signed, for `is_dnssec_seen`; "": the root.
+        `signed_name` is a zone known to be signed, for `is_dnssec_seen`; "": the root. With
+        `anchors` each answer is validated by DNSSEC, and no server's word is taken for it.
         """
         if not servers:
             raise ValueError("a resolver needs a name server")
@@ -72,6 +92,7 @@ class Resolver:
         self._under_way: dict[Question, asyncio.Task[Answer[Any] | _Failure]] = {}
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
         self._first = 0  # index of the server that answered last
+        self._chain = None if anchors is None else ChainOfTrust(anchors, self._fetch, clock=clock)
 
     async def txt(self, name: str) -> Answer[bytes]:
         return await self._look_up(name, RecordType.TXT)
@@ -91,6 +112,10 @@ class Resolver:
     async def tlsa(self, name: str) -> Answer[TlsaRecord]:
         return await self._look_up(name, RecordType.TLSA)
 
+    async def is_alias_secure(self, name: str) -> bool:
+        answer = await self._look_up(name, RecordType.CNAME)
+        return answer.outcome is Outcome.FOUND and answer.is_authenticated
+
     async def is_dnssec_seen(self) -> bool:
         answer = await self._known(Question(self._signed_name, RecordType.SOA))
         return answer.outcome is Outcome.FOUND and answer.is_authenticated
@@ -101,6 +126,8 @@ class Resolver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._chain is not None:
+            await self._chain.aclose()
 
     async def _look_up(self, name: str, record_type: RecordType) -> Answer[Any]:
         try:
@@ -133,11 +160,13 @@ class Resolver:
         answer = None
         try:
             async with asyncio.timeout(self._timeout_s), self._slots:
-                answer = await self._ask_in_turn(question, problems)
+                reply = await self._ask_in_turn(question, problems)
+                if reply is not None:
+                    answer = await self._judged(question, reply, problems)
         except TimeoutError:
             problems.setdefault("all servers", f"no answer within {self._timeout_s:g} s")
         if answer is None:
-            told = "; ".join(f"{server}: {problem}" for server, problem in problems.items())
+            told = _told(problems)
             failure = _Failure(told)
             self._cache.put(
                 question,
@@ -155,9 +184,44 @@ class Resolver:
         )
         return answer
 
-    async def _ask_in_turn(
-        self, question: Question, problems: dict[str, str]
+    async def _judged(
+        self, question: Question, reply: Reply, problems: dict[str, str]
     ) -> Answer[Any] | None:
+        """The answer with what DNSSEC says of it; None when it is not to be believed."""
+        answer, message = reply.answer, reply.message
+        if self._chain is None or answer is None or message is None:
+            return answer
+        name, rdtype = wire_name(question.name), RdataType(question.type.value)
+        try:
+            verdict = await judge(self._chain, name, rdtype, message)
+        except DnsFailed as error:
+            problems["DNSSEC"] = f"cannot be validated: {error}"
+            return None
+        if verdict.status is Status.BOGUS:
+            problems["DNSSEC"] = f"bogus: {verdict.problem}"
+            return None
+        ttl_s = min(answer.ttl_s, verdict.ttl_s)
+        is_secure = verdict.status is Status.SECURE
+        return replace(answer, ttl_s=ttl_s, is_authenticated=is_secure)
+
+    async def _fetch(self, name: Name, rdtype: RdataType) -> Message:
+        """A part of a chain of trust. Raises DnsFailed, Bogus."""
+        text = name_text(name)
+        if text is None:
+            raise Bogus("a name that cannot be asked for")
+        question = Question(text, RecordType(rdtype))
+        problems: dict[str, str] = {}
+        reply = None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reply = await self._ask_in_turn(question, problems)
+        except TimeoutError:
+            problems.setdefault("all servers", f"no answer within {self._timeout_s:g} s")
+        if reply is None or reply.message is None:
+            raise DnsFailed(str(question), _told(problems))
+        return reply.message
+
+    async def _ask_in_turn(self, question: Question, problems: dict[str, str]) -> Reply | None:
         """The first answer; None when every server refused. `problems` tells why, by server."""
         first = self._first
         waiting = deque((*range(first, len(self._servers)), *range(first)))
@@ -176,7 +240,7 @@ class Resolver:
                 continue
             if reply.answer is not None:
                 self._first = index
-                return reply.answer
+                return reply
             problems[str(server)] = reply.problem
         return None
 
@@ -185,7 +249,8 @@ class Resolver:
         has_edns = True
         over = ask_over_udp
         while True:
-            query = make_query(question, secrets.randbelow(65536), has_edns=has_edns)
+            number, validates = secrets.randbelow(65536), self._chain is not None
+            query = make_query(question, number, has_edns=has_edns, validates=validates)
             read = partial(read_reply, query, question, is_trusted=server.is_trusted)
             reply = await over(server, query.wire, read)
             match reply.kind:
@@ -197,3 +262,7 @@ class Resolver:
                     return Reply(ReplyKind.REFUSED, problem="truncated over TCP")
                 case ReplyKind.ANSWER | ReplyKind.REFUSED:
                     return reply
+
+
+def _told(problems: dict[str, str]) -> str:
+    return "; ".join(f"{server}: {problem}" for server, problem in problems.items())

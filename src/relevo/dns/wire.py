@@ -1,4 +1,4 @@
-"""Questions and answers as octets (RFC 1035 §4, EDNS: RFC 6891); the only user of dnspython.
+"""Questions and answers as octets (RFC 1035 §4, EDNS: RFC 6891); the octets of messages.
 
 An answer is attacker input. It counts only when its id, its question and its flags are those of
 the question; of its records only those count that the question, followed through CNAMEs, leads to.
@@ -34,11 +34,14 @@ class RecordType(IntEnum):
     """Types that are asked for; the values are those of the wire."""
 
     A = 1
+    CNAME = 5
     SOA = 6
     PTR = 12
     MX = 15
     TXT = 16
     AAAA = 28
+    DS = 43
+    DNSKEY = 48
     TLSA = 52
 
 
@@ -68,6 +71,7 @@ class Reply:
     kind: ReplyKind
     answer: Answer[Any] | None = None
     problem: str = ""
+    message: dns.message.Message | None = None  # with ANSWER: all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +83,27 @@ class Query:
     message: dns.message.Message
 
 
-def make_query(question: Question, query_id: int, *, has_edns: bool = True) -> Query:
-    """The octets of a question; `query_id` must be unpredictable (RFC 5452 §9.2)."""
+def make_query(
+    question: Question, query_id: int, *, has_edns: bool = True, validates: bool = False
+) -> Query:
+    """The octets of a question; `query_id` must be unpredictable (RFC 5452 §9.2).
+
+    `validates`: signatures are wanted, and what the server thinks of them is not.
+    """
     message = dns.message.QueryMessage(id=query_id)
     # AD in a question asks for AD in the answer, without the signatures (RFC 6840 §5.7)
-    message.flags = dns.flags.RD | dns.flags.AD
-    labels = [label.encode("ascii") for label in question.name.split(".") if label]
+    message.flags = dns.flags.RD | (dns.flags.CD if validates else dns.flags.AD)
     message.find_rrset(
         message.question,
-        dns.name.Name([*labels, b""]),
+        wire_name(question.name),
         dns.rdataclass.IN,
         dns.rdatatype.RdataType(question.type.value),
         create=True,
         force_unique=True,
     )
     if has_edns:
-        message.use_edns(0, payload=UDP_PAYLOAD)
+        flags = dns.flags.DO if validates else 0
+        message.use_edns(0, ednsflags=flags, payload=UDP_PAYLOAD)
     return Query(query_id, message.to_wire(), message)
 
 
@@ -147,13 +156,28 @@ def _read_answer(message: dns.message.Message, question: Question, *, is_trusted
     has_lifetime = bool(records) or any(
         rrset.rdtype == dns.rdatatype.SOA for rrset in message.authority
     )
+    asked = message.question[0].name
+    canonical = "" if result.canonical_name == asked else name_text(result.canonical_name) or ""
     answer = Answer(
         outcome,
         records,
         int(result.minimum_ttl) if has_lifetime else 0,
         is_trusted and bool(message.flags & dns.flags.AD),
+        canonical,
     )
-    return Reply(ReplyKind.ANSWER, answer)
+    return Reply(ReplyKind.ANSWER, answer, message=message)
+
+
+def wire_name(name: str) -> dns.name.Name:
+    """A name in the form of `ask_name`, or "" for the root."""
+    labels = [label.encode("ascii") for label in name.split(".") if label]
+    return dns.name.Name([*labels, b""])
+
+
+def name_text(name: dns.name.Name) -> str | None:
+    """The inverse; None: the name cannot be asked for."""
+    text = _name_text(name.labels)
+    return None if text is None else text.lower()
 
 
 def _name_text(labels: Iterable[bytes]) -> str | None:
@@ -180,6 +204,9 @@ def _tlsa_record(rdata: Any) -> TlsaRecord:
 _READERS: dict[RecordType, Callable[[Any], Record | None]] = {
     RecordType.A: lambda rdata: IPv4Address(rdata.address),
     RecordType.AAAA: lambda rdata: IPv6Address(rdata.address),
+    RecordType.CNAME: lambda rdata: _name_text(rdata.target.labels),
+    RecordType.DNSKEY: lambda rdata: bytes(rdata.to_wire()),
+    RecordType.DS: lambda rdata: bytes(rdata.to_wire()),
     RecordType.MX: _mail_exchange,
     RecordType.PTR: lambda rdata: _name_text(rdata.target.labels),
     RecordType.SOA: lambda rdata: _name_text(rdata.mname.labels),

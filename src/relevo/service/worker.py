@@ -26,7 +26,7 @@ from relevo.config import ConfigErrors
 from relevo.delivery import Sharing, make_dispatcher
 from relevo.delivery.unit_hooks import UnitHooks
 from relevo.directory import DirectoryErrors, DirectoryWatcher
-from relevo.dns import Resolver, parse_server, system_servers
+from relevo.dns import Resolver, parse_server, read_anchors, system_servers
 from relevo.hooks.alias_hooks import ProgramAliasHooks
 from relevo.hooks.caller import Caller
 from relevo.hooks.post_data import PostDataHooks
@@ -475,6 +475,7 @@ def _make_resolver(config: Config) -> Resolver:
         timeout_s=config.dns.timeout.total_seconds(),
         cache_size=config.dns.cache_size,
         signed_name=config.dns.signed_name,
+        anchors=read_anchors(config.dns.trust_anchor) if config.dns.dnssec == "validate" else None,
     )
 
 

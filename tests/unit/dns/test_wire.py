@@ -17,6 +17,9 @@ RECORDS = {
     RecordType.MX: "x.test. 5 IN MX 10 mx.test.",
     RecordType.PTR: "x.test. 5 IN PTR host.test.",
     RecordType.SOA: "x.test. 5 IN SOA ns.test. admin.test. 1 2 3 4 60",
+    RecordType.CNAME: "x.test. 5 IN CNAME y.test.",
+    RecordType.DNSKEY: "x.test. 5 IN DNSKEY 257 3 13 aaaa",
+    RecordType.DS: "x.test. 5 IN DS 1 13 2 " + "00" * 32,
     RecordType.TLSA: "x.test. 5 IN TLSA 3 1 0 00ff",
     RecordType.TXT: 'x.test. 5 IN TXT "v=spf1" " -all"',
 }
