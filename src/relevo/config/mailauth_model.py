@@ -188,4 +188,23 @@ class Dmarc:
         "(aggregate reports, RFC 9990).",
         True,
     )
-    report_contact: str = key("The address in those reports; empty: the postmaster's.", "")
+    report_delay: timedelta = key(
+        "Reports on a day go out within this long of its end (UTC), at a moment that differs from "
+        "day to day.",
+        timedelta(hours=4),
+        least=timedelta(0),
+        most=timedelta(hours=12),
+    )
+    failure_reports: bool = key(
+        "Tell other domains at once of single messages that fail, when they ask for it (failure "
+        "reports, RFC 9991). They show a part of the header: author, date, id and signatures, "
+        "nothing of recipients, subject and text.",
+        False,
+    )
+    failure_reports_an_hour: int = key(
+        "At most so many failure reports an hour are sent on one domain, by each worker.",
+        10,
+        least=1,
+        most=100,
+    )
+    report_contact: str = key("The address in all these reports; empty: the postmaster's.", "")

@@ -176,7 +176,10 @@ class Worker:
             stage_hooks=StageHooks.for_stages(self._hooks, SESSION_STAGES),
             resolver=self._resolver,
             mail_checks=MailChecks(
-                self._keys, partial(setup.tables.counters.add_to, setup.row), self._dmarc.add
+                self._keys,
+                partial(setup.tables.counters.add_to, setup.row),
+                self._dmarc.add,
+                self._dmarc.add_failure,
             ),
             penalties=Penalties(setup.tables.penalties, setup.row),
             count=partial(setup.tables.counters.add_to, setup.row),
@@ -253,6 +256,7 @@ class Worker:
                 name=str(self._setup.row),
                 is_reporter=self._setup.row == 0,
                 keys_of=self._keys.of,
+                wake=lambda: self._dispatcher.wake(),  # noqa: PLW0108 - it is made later
             ),
         )
 
