@@ -1,4 +1,4 @@
-"""`relevo reports`: what others found about mail that claims to be ours (DMARC, RFC 9990)."""
+"""`relevo reports`: what others found about mail that claims to be ours (RFC 9990, RFC 9991)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 from relevo.cli.command import Group
 from relevo.cli.options import EXIT_NO, config_dir_option, json_option, load_config, set_option
 from relevo.cli.report_files import KeptReports, reports_of
+from relevo.mailauth.dmarc.failure_reading import FailureReport, arrived
 from relevo.mailauth.dmarc.report_reading import AggregateReport, BadReport
 
 _LAST_SECOND = 253_402_300_799  # of the year 9999, the last that a date can have
@@ -37,6 +38,7 @@ def reports() -> None:
 def import_(files: tuple[Path, ...], config_dir: Path, overrides: tuple[str, ...]) -> None:
     """Keep the reports of files: XML, gzip, zip, or messages that carry them.
 
+    Aggregate reports are on a day's mail, failure reports on one message.
     A report that is there already is not counted twice. Exit code 1 when a file had none.
     """
     kept = KeptReports(load_config(config_dir, overrides).data_dir)
@@ -76,7 +78,7 @@ def list_(as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
 @config_dir_option
 @set_option
 def show(name: str, as_json: bool, config_dir: Path, overrides: tuple[str, ...]) -> None:
-    """One report: a line for each source, those that failed first.
+    """One report: a line for each source, those that failed first; or what it says of a message.
 
     NAME is the first column of `relevo reports list`, or its beginning.
     """
@@ -88,6 +90,9 @@ def show(name: str, as_json: bool, config_dir: Path, overrides: tuple[str, ...])
         click.echo(json.dumps(dataclasses.asdict(report), indent=2))
         return
     click.echo(_summary(report))
+    if isinstance(report, FailureReport):
+        _show_failure(report)
+        return
     click.echo(f"policy: {report.policy or 'none is told'}")
     for row in sorted(report.rows, key=lambda row: (row.is_aligned, -row.count)):
         result = "pass" if row.is_aligned else "FAIL"
@@ -101,7 +106,23 @@ def show(name: str, as_json: bool, config_dir: Path, overrides: tuple[str, ...])
         )
 
 
-def _summary(report: AggregateReport) -> str:
+def _show_failure(report: FailureReport) -> None:
+    told = (
+        ("sender", report.sender), ("delivery", report.delivery), ("aligned", report.alignment),
+        ("results", report.results),
+    )  # fmt: skip
+    for name, text in told:
+        click.echo(f"{name + ':':<10} {text or 'not told'}")
+    if report.header:
+        click.echo(f"\n{report.header}")
+
+
+def _summary(report: AggregateReport | FailureReport) -> str:
+    if isinstance(report, FailureReport):
+        return (
+            f"{arrived(report):%Y-%m-%d}  {report.domain}  by {report.organization}: "
+            f"one message from {report.source_ip} failed"
+        )
     counts: Counter[bool] = Counter()
     for row in report.rows:
         counts[row.is_aligned] += row.count

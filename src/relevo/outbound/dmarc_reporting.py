@@ -57,7 +57,8 @@ class DmarcReporting:
         config = self._config
         if self._failures.has_room(failed.policy_domain, config.dmarc.failure_reports_an_hour):
             reporter = self._reporter()
-            self._failures.start(failed, self._means(reporter), reporter)
+            task = self._failures.start(failed, self._means(reporter), reporter)
+            task.add_done_callback(lambda _task: self._around.wake())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -86,6 +87,7 @@ class DmarcReporting:
         sent = await send_dmarc_reports(self._means(reporter), reporter, now)
         if sent:
             _log.info("%d DMARC reports sent", sent)
+            self._around.wake()
         return sent
 
     def _reporter(self) -> Reporter:

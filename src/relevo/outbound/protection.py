@@ -55,6 +55,7 @@ class ProtectionSurroundings:
     name: str
     is_reporter: bool
     keys_of: Callable[[str], Sequence[SigningKey]]
+    wake: Callable[[], None] = lambda: None  # there is new mail in the queue
 
 
 class Protection:

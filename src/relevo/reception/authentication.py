@@ -43,6 +43,7 @@ from relevo.mailauth.dkim.author import author_domain
 from relevo.mailauth.dmarc.judged import is_report
 from relevo.reception import answers
 from relevo.reception.acceptance import Hooked, MessageRefused, method_results, own_head
+from relevo.reception.author_failures import failure_of
 from relevo.reception.author_policy import act, checked_author, is_judged, judged, row_of
 from relevo.reception.body_watch import BodyWatch, hash_pieces
 from relevo.reception.findings import NOT_VERIFIED, NOTHING_FOUND, Findings
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from relevo.directory import Directory, Target
     from relevo.dns import DnsLookups
     from relevo.mailauth.dkim.key_files import KeyFiles
+    from relevo.mailauth.dmarc.failed import FailedMessage
     from relevo.mailauth.dmarc.judged import JudgedMessage
     from relevo.mailauth.dmarc.public_suffixes import PublicSuffixes
     from relevo.reception.acceptance import Arrival, Expansion
@@ -123,11 +125,16 @@ class MailChecks:
         keys: KeyFiles,
         count: Callable[[str, str], None] = count_nothing,
         tell: Callable[[JudgedMessage], None] | None = None,
+        tell_failure: Callable[[FailedMessage], None] | None = None,
     ) -> None:
-        """`count` takes a family of counters and a label of it, `tell` a row of a report."""
+        """`count` takes a family of counters and a label of it, `tell` a row of a report.
+
+        `tell_failure` takes a message of which its author's domain wants to know at once.
+        """
         self.keys = keys
         self._count = count
         self._tell = tell
+        self._tell_failure = tell_failure
         self._thread: ThreadPoolExecutor | None = None
         self.suffixes: PublicSuffixes | None = None  # by which DMARC tells owners; None: by DNS
 
@@ -217,6 +224,10 @@ class MailChecks:
             row = row_of(findings, transaction, arrival.client_ip, is_by_list=suffixes is not None)
             if row is not None:
                 self._tell(row)
+        if self._tell_failure is not None and config.dmarc.failure_reports:
+            failed = failure_of(findings, transaction, arrival, head)
+            if failed is not None:
+                self._tell_failure(failed)
         return findings
 
     def _count_findings(self, findings: Findings) -> None:

@@ -262,6 +262,6 @@ def test_dmarc_by_public_suffixes_needs_their_list(tmp_path: Path) -> None:
         'public_suffix_list = "suffixes"\n'
     )
     (problem,) = refusal(tmp_path, relevo=text)
-    assert problem.startswith(f"relevo.toml:4: dmarc.public_suffix_list: {tmp_path / 'suffixes'} ")
+    assert problem.startswith("relevo.toml:4: dmarc.public_suffix_list: suffixes cannot be read")
     (tmp_path / "suffixes").write_text("test\n")
     assert loaded(tmp_path, relevo=text).dmarc.public_suffix_list == str(tmp_path / "suffixes")

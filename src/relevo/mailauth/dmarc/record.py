@@ -17,7 +17,7 @@ from relevo.value import dataclass
 
 MAX_RECORD = 8 * 1024
 MAX_TAGS = 64
-MAX_ADDRESSES = 10  # of rua=; what comes behind them is not read
+MAX_ADDRESSES = 10  # of rua= and of ruf=; what comes behind them is not read
 
 _CACHED_RECORD = 1024
 _BLANKS = b" \t"
@@ -54,7 +54,7 @@ class Suffix(Enum):
 class DmarcRecord:
     """A record. A policy that is missing is None; `has_bad_policy`: one of them is no policy.
 
-    `reports_to` has the addresses of rua= that mail can reach.
+    `reports_to` has the addresses of rua= that mail can reach, `failures_to` those of ruf=.
     """
 
     p: Policy | None = None
@@ -67,6 +67,7 @@ class DmarcRecord:
     suffix: Suffix = Suffix.UNKNOWN
     reports_to: tuple[str, ...] = ()
     failure_options: str = "0"
+    failures_to: tuple[str, ...] = ()
 
     @property
     def is_usable(self) -> bool:
@@ -128,6 +129,7 @@ def _parse(octets: bytes) -> DmarcRecord | None:
         suffix=Suffix(suffix) if suffix in {"y", "n"} else Suffix.UNKNOWN,
         reports_to=_addresses(tags.get("rua", "")),
         failure_options=tags.get("fo", "0")[:16],
+        failures_to=_addresses(tags.get("ruf", "")),
     )
 
 
