@@ -23,7 +23,10 @@ from harness.processes import Reaper
 from harness.server import RelevoFactory, RelevoServer, run_relevo
 from harness.signed_zones import start_signed_dns
 from harness.users_mail import submit, wait_for_line
-from relevo.dns import DnsFailed, Outcome, Resolver, parse_server
+from relevo.dns import DnsFailed, Resolver, parse_server
+from relevo.dns import Outcome as Found
+from relevo.journal import Attempted, Outcome
+from relevo.queue import open_reader
 from unit.outbound.peer_server import PeerServer, listening
 
 pytestmark = pytest.mark.needs_debian("nsd", "unbound")
@@ -67,6 +70,7 @@ class World:
         }
         unsigned = records.pop("unsigned")
         self.signed = {"test.": [line for lines in records.values() for line in lines]}
+        self.signed["test."] += self._aliases()
         self.unsigned = {"plain.": unsigned}
 
     def _certificate(self, name: str) -> Certificate:
@@ -74,6 +78,16 @@ class World:
             return self.middle.issue(f"mx.{name}.test")
         authority = self.trusted if name == "valid" else self.untrusted
         return authority.issue(f"mx.{name}.test")
+
+    def _aliases(self) -> list[str]:
+        """Domains whose exchangers are aliases of others here: `at-end` of one that has records
+        itself, `at-begin` with wrong records of its own, `abroad` the same, into what is unsigned.
+        """
+        ends = {"at-end": "mx.right", "at-begin": "mx.valid", "abroad": "mx.unsigned.plain."}
+        lines = [f"{name} MX 10 mx.{name}" for name in ends]
+        lines += [f"mx.{name} CNAME {end}" for name, end in ends.items()]
+        owners = (f"_{self.port}._tcp.mx.{name}" for name in ("at-end", "at-begin", "abroad"))
+        return lines + [f"{owner} TLSA 3 1 1 {'00' * 32}" for owner in owners]
 
     def _tlsa(self, name: str, host: str) -> list[str]:
         owner = f"_{self.port}._tcp.{host}"
@@ -129,7 +143,7 @@ def test_what_dnssec_says(resolver_at: str, world: World) -> None:
         right = await resolver.tlsa(f"_{world.port}._tcp.mx.right.test")
         assert (right.is_authenticated, len(right.records)) == (True, 2)
         absent = await resolver.tlsa(f"_{world.port}._tcp.mx.valid.test")
-        assert (absent.is_authenticated, absent.outcome is Outcome.FOUND) == (True, False)
+        assert (absent.is_authenticated, absent.outcome is Found.FOUND) == (True, False)
         unsigned = await resolver.tlsa(f"_{world.port}._tcp.mx.unsigned.plain")
         assert (unsigned.is_authenticated, len(unsigned.records)) == (False, 1)
         with pytest.raises(DnsFailed):
@@ -161,6 +175,25 @@ def test_dane_right_wrong_and_unsigned(
         assert known[domains["valid"]] == "verified"
         assert known[domains["unknown"]] == known[domains["right"]] == "tls"
         assert domains["wrong"] not in known
+
+
+@pytest.mark.parametrize("validator", ["resolver", "validate"])
+def test_dane_of_hosts_that_are_aliases(
+    start_relevo: RelevoFactory, resolver_at: str, world: World, tmp_path: Path, validator: str
+) -> None:
+    certificates = {name: world.certificates[name] for name in ("right", "valid", "unsigned")}
+    anchor = {"dns.dnssec": validator, "dns.trust_anchor": str(tmp_path / "unbound" / "keys")}
+    with peers(tmp_path / "peers", certificates, world.port) as running:
+        server = sender(start_relevo, world, resolver_at, **anchor)
+        submit(server, "user@at-end.test", "user@at-begin.test", "user@abroad.test")
+        wait_for_line(server, "at-end.test", "sent")
+        wait_for_line(server, "at-begin.test", "TLSA records")
+        wait_for_line(server, "abroad.test", "TLSA records")
+        assert {name for name, peer in running.items() if peer.bodies} == {"right"}
+        with open_reader(server.config.data) as reader:
+            attempts = [each for each in reader.latest_events(50) if isinstance(each, Attempted)]
+        (sent,) = (each for each in attempts if each.outcome is Outcome.DELIVERED)
+        assert sent.tls.endswith(" dane")
 
 
 def test_a_downgrade_is_refused_until_the_level_is_cleared(

@@ -271,6 +271,7 @@ class _Delivery:
                 host.name,
                 port=host.port,
                 is_address_secure=host.is_secure,
+                alias_of=host.alias_of,
                 requires_tls=self._unit.envelope.requires_tls,
             )
             if isinstance(demanded, HostRefused):

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relevo.dns import TlsaRecord
+    from relevo.dns import SecureLookups, TlsaRecord
 
 USAGE_TA = 2
 USAGE_EE = 3
@@ -35,6 +35,22 @@ _UNREADABLE = (
     ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature,
     x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType,
 )  # fmt: skip
+
+
+async def tlsa_bases(
+    lookups: SecureLookups, host: str, alias_of: str, *, is_secure: bool
+) -> tuple[str, ...]:
+    """Names below which TLSA records of a host may stand, in their order (RFC 7672 §2.2.2).
+
+    An alias for whose whole way to the address DNSSEC vouches has them at its end, or where it
+    begins; where it leads out of what is signed, only where it begins, if that is signed. Raises
+    DnsFailed.
+    """
+    if not alias_of or alias_of == host:
+        return (host,) if is_secure else ()
+    if is_secure:
+        return (alias_of, host)
+    return (host,) if await lookups.is_alias_secure(host) else ()
 
 
 def is_usable(record: TlsaRecord) -> bool:

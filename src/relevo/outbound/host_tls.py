@@ -32,6 +32,7 @@ class HostTls:
     the records that can be used, at least one; `names` are the reference identifiers beside the
     host's own name for those of usage 2. `is_implicit`: TLS from the first octet, no STARTTLS.
     `is_offered`: False: no TLS at all, even when the peer offers it (only with Need.NONE).
+    `server_name`: what is said to it by SNI, "": its own name (RFC 7672 §8.1).
     """
 
     need: Need = Need.NONE
@@ -40,6 +41,7 @@ class HostTls:
     is_offered: bool = True
     names: tuple[str, ...] = ()
     tlsa: tuple[TlsaRecord, ...] = ()
+    server_name: str = ""
 
 
 ANY_TLS = HostTls()

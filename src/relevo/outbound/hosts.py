@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -49,12 +49,16 @@ class NoHost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MailHost:
-    """A host and its addresses, at least one. `is_secure`: DNSSEC vouches for them."""
+    """A host and its addresses, at least one. `is_secure`: DNSSEC vouches for them.
+
+    `alias_of`: the name that it is an alias of in the end; "": it is none.
+    """
 
     name: str  # A-labels, or an address
     port: int
     addresses: tuple[IpAddress, ...]
     is_secure: bool = False
+    alias_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +125,12 @@ class Finder:
         for server in servers:
             port = server.port or self.port
             try:
-                addresses, is_secure = await self._addresses(server.host)
+                host = await self._addressed(server.host, port)
             except DnsFailed:
                 is_known = False
                 continue
-            if addresses:
-                hosts.append(MailHost(server.host, port, addresses[:MAX_ADDRESSES], is_secure))
+            if host.addresses:
+                hosts.append(replace(host, addresses=host.addresses[:MAX_ADDRESSES]))
         if not hosts:
             why = "have no address" if is_known else "cannot be looked up"
             raise NoHost("4.4.3", f"{', '.join(map(_shown, servers))} {why}")
@@ -197,17 +201,17 @@ class Finder:
         if not exchange.host:
             return NoHost("5.4.4", "an MX record names no host")
         try:
-            addresses, is_secure = await self._addresses(exchange.host)
+            host = await self._addressed(exchange.host, self.port)
         except DnsFailed:
             return NoHost("4.4.3", f"the address of {exchange.host} cannot be looked up")
-        if not addresses:
+        if not host.addresses:
             return NoHost("5.4.4", f"the mail server {exchange.host} has no address")
-        return MailHost(exchange.host, self.port, addresses, is_secure)
+        return host
 
-    async def _addresses(self, host: str) -> tuple[tuple[IpAddress, ...], bool]:
-        """All addresses of a host, IPv6 first. Raises DnsFailed when there may be others."""
+    async def _addressed(self, host: str, port: int) -> MailHost:
+        """With all its addresses, IPv6 first. Raises DnsFailed when there may be others."""
         try:
-            return (ip_address(host),), False
+            return MailHost(host, port, (ip_address(host),))
         except ValueError:
             pass
         six, four = await asyncio.gather(
@@ -220,7 +224,10 @@ class Finder:
         addresses = tuple(address for answer in known for address in answer.records)
         if not addresses and len(known) < 2:
             raise next(answer for answer in (six, four) if isinstance(answer, DnsFailed))
-        return addresses, all(answer.is_authenticated for answer in known if answer.records)
+        found = [answer for answer in known if answer.records]
+        is_secure = bool(found) and all(answer.is_authenticated for answer in found)
+        alias_of = next((answer.canonical for answer in found if answer.canonical), "")
+        return MailHost(host, port, addresses, is_secure, alias_of)
 
     def _is_own(self, host: MailHost) -> bool:
         return any(self.own.has_address(address, host.port) for address in host.addresses)
@@ -228,7 +235,7 @@ class Finder:
     def _usable(self, host: MailHost) -> MailHost | None:
         """With those addresses only that mail may be sent to; None: there is none."""
         addresses = tuple(filter(self._may_be_used, host.addresses))[:MAX_ADDRESSES]
-        return MailHost(host.name, host.port, addresses, host.is_secure) if addresses else None
+        return replace(host, addresses=addresses) if addresses else None
 
     def _may_be_used(self, address: IpAddress) -> bool:
         return is_public(address) or any(address in network for network in self.allowed)

@@ -234,7 +234,8 @@ class _Opening:
     def _layer(self, this: _Try) -> TlsLayer:
         check = Check.WEBPKI if this is _Try.WEBPKI else Check.NOTHING
         try:
-            return self._contexts.layer(check, self._name, resumes=this is not _Try.DANE)
+            name = self._tls.server_name or self._name
+            return self._contexts.layer(check, name, resumes=this is not _Try.DANE)
         except TlsFailed as error:
             raise _TlsBroken(Problem(str(error), "validation-failure")) from error
 

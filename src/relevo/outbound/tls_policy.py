@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from relevo.dns import DnsFailed, Outcome
 from relevo.mail import InvalidAddress, normalize_domain
-from relevo.outbound.dane import is_usable
+from relevo.outbound.dane import is_usable, tlsa_bases
 from relevo.outbound.host_tls import HostTls, Need
 from relevo.outbound.mta_sts import Mode, StsPolicy
 from relevo.outbound.mta_sts_lookup import FoundPolicy
@@ -99,11 +99,13 @@ class DomainTls:
         *,
         port: int = 25,
         is_address_secure: bool = False,
+        alias_of: str = "",
         requires_tls: bool = False,
     ) -> HostTls | HostRefused:
         """The demand on `host`. Never raises.
 
-        `is_address_secure`: its A or AAAA answer was authenticated by DNSSEC. `requires_tls`: the
+        `is_address_secure`: its A or AAAA answer was authenticated by DNSSEC, the aliases that led
+        to it included; `alias_of`: the name at their end, "": there are none. `requires_tls`: the
         message demands REQUIRETLS (RFC 8689); whether the peer offers that is to be seen in
         `link.extensions`.
         """
@@ -113,8 +115,10 @@ class DomainTls:
         if isinstance(allowed, HostRefused):
             return allowed
         demands = self._demands(requires_tls=requires_tls)
-        if self.is_mx_secure and is_address_secure and self.lookups is not None:
-            dane = await self._dane(self.lookups, host, port)
+        if self.is_mx_secure and self.lookups is not None and (is_address_secure or alias_of):
+            dane = await self._dane(
+                self.lookups, host, port, alias_of, is_address_secure=is_address_secure
+            )
             if isinstance(dane, HostRefused):
                 return dane
             if dane is not None:
@@ -149,21 +153,32 @@ class DomainTls:
         return demands
 
     async def _dane(
-        self, lookups: SecureLookups, host: str, port: int
+        self,
+        lookups: SecureLookups,
+        host: str,
+        port: int,
+        alias_of: str,
+        *,
+        is_address_secure: bool,
     ) -> HostTls | HostRefused | None:
         """What the TLSA records of a host demand (RFC 7672 §2.2); None: it has none."""
         try:
-            answer = await lookups.tlsa(f"_{port}._tcp.{host}")
+            bases = await tlsa_bases(lookups, host, alias_of, is_secure=is_address_secure)
+            for base in bases:
+                answer = await lookups.tlsa(f"_{port}._tcp.{base}")
+                if answer.outcome is Outcome.FOUND and answer.is_authenticated:
+                    break
+            else:
+                return None
         except DnsFailed:
             # forged records look so too: without an answer there is no safe way (§2.1.2)
             return HostRefused("its TLSA records cannot be looked up", "dnssec-invalid")
-        if answer.outcome is not Outcome.FOUND or not answer.is_authenticated:
-            return None
         self.tlsa[host] = answer.records
         usable = tuple(record for record in answer.records if is_usable(record))
         if not usable:
             return HostTls(Need.ENCRYPTED, "it has TLSA records, though none that can be used")
-        return HostTls(Need.DANE, "its TLSA records", names=(self.domain,), tlsa=usable)
+        names = (self.domain,) if base == host else (self.domain, base)
+        return HostTls(Need.DANE, "its TLSA records", names=names, tlsa=usable, server_name=base)
 
 
 class TlsPolicies:

@@ -51,5 +51,8 @@ class FakeDns:
     async def tlsa(self, name: str) -> Answer[TlsaRecord]:
         return self._answer("tlsa", name)
 
+    async def is_alias_secure(self, name: str) -> bool:
+        return self._answer("cname", name).outcome is Outcome.FOUND
+
     async def is_dnssec_seen(self) -> bool:
         return self.is_dnssec

@@ -178,6 +178,35 @@ def test_dane_needs_dnssec_all_the_way(run: Runner) -> None:
     run(check())
 
 
+def test_records_of_an_alias_stand_at_its_end_or_where_it_begins(run: Runner) -> None:
+    end = ("tlsa", "_25._tcp.end.test")
+
+    async def demanded(world: World, *, is_secure: bool) -> HostTls | HostRefused:
+        domain = await world.domain()
+        return await domain.for_host(HOST, is_address_secure=is_secure, alias_of="end.test")
+
+    async def check() -> None:
+        world = World()
+        world.dns.records[end] = (RIGHT,)
+        demand = await demanded(world, is_secure=True)
+        assert isinstance(demand, HostTls)
+        assert (demand.need, demand.server_name) == (Need.DANE, "end.test")
+        assert demand.names == ("b.test", "end.test")
+        assert await demanded(world, is_secure=False) == HostTls()  # HOST is no secure alias
+        world.dns.records["cname", HOST] = ("end.test",)
+        assert await demanded(world, is_secure=False) == HostTls()  # what stands there is not heard
+        world.dns.records[TLSA] = (RIGHT,)
+        for is_secure in (False, True):
+            world.dns.records.pop(end, None)
+            demand = await demanded(world, is_secure=is_secure)
+            assert isinstance(demand, HostTls)
+            assert (demand.need, demand.server_name) == (Need.DANE, HOST)
+        world.dns.broken.add(HOST)  # whether it is an alias cannot be known
+        assert isinstance(await demanded(world, is_secure=False), HostRefused)
+
+    run(check())
+
+
 def test_tlsa_records_that_cannot_be_looked_up_are_not_taken_for_none(run: Runner) -> None:
     async def check() -> None:
         world = World()
