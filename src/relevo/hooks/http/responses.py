@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_HEAD: Final = 16 * 1024
 _MAX_CHUNK_LINE: Final = 256
+_MAX_CHUNKS: Final = 1000
+"""Each costs time in which nobody else is served, however few octets it brings."""
 _MAX_INTERIM: Final = 5
 _MAX_TRAILERS: Final = 50
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n\0]*)?")
@@ -95,7 +97,9 @@ async def read_response(connection: Connection, limit: int) -> Response:
 
 async def _read_chunks(connection: Connection, limit: int) -> bytes:
     body = b""
-    while True:
+    for number_of in range(_MAX_CHUNKS + 1):
+        if number_of == _MAX_CHUNKS:
+            raise ServiceFailed(f"its answer comes in more than {_MAX_CHUNKS} chunks")
         line = await connection.through(b"\r\n", _MAX_CHUNK_LINE)
         number = line.partition(b";")[0].strip()
         if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", number):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from relevo.hooks.milter.agreement import Agreement
     from relevo.hooks.milter.session import SessionTold
 
-MAX_PROGRESS = 100_000
+MAX_PROGRESS = 1_000
 _REPLY = re.compile(r"([45][0-9]{2})(?:[ -]+([245]\.[0-9]{1,3}\.[0-9]{1,3}))?(?:[ -]+(.*))?")
 
 _UNWANTED = {
