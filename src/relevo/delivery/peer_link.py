@@ -36,7 +36,7 @@ from relevo.smtp.client_events import (
 from relevo.tls_layer import TlsClosed, TlsFailed, TlsLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from relevo.delivery.link_values import AuthExchange
     from relevo.smtp import ClientSettings, Outgoing
@@ -112,6 +112,8 @@ class PeerLink(asyncio.Protocol):
         self._deadlines = deadlines or near_deadlines()
         self._tls: TlsLayer | None = None
         self.tls: TlsFacts = PLAIN  # for whoever made the link to say
+        self.share_key: Hashable = None  # whom else it may serve, for who keeps it
+        self.peer_address = ""  # that it leads to
         self.transactions = 0  # that were begun
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()

@@ -5,6 +5,8 @@ order, until all recipients are settled: a host that cannot be used, and recipie
 before the message was sent, go on to the next; a permanent refusal stands. After the final dot, or
 when a connection breaks in between, no other host is tried before the next attempt.
 
+A connection that another domain has left to the same host may serve, see `shared_links`.
+
 A next hop of which no host can be used rests (see `destinations`): its units are deferred at once.
 """
 
@@ -24,13 +26,14 @@ from relevo.outbound.host_tls import HostTls, Need
 from relevo.outbound.hosts import NoHost
 from relevo.outbound.letter import judge, prepare, renounces_tls
 from relevo.outbound.peer import Destination, PeerStep, PeerUnusable
+from relevo.outbound.shared_links import SharedLinks, share_key
 from relevo.outbound.tls_policy import DomainTls, HostRefused
 from relevo.outbound.ways import WayUnusable
 from relevo.smtp.client_events import Step
 from relevo.smtp.outgoing_body import BareLineEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from relevo.delivery.attempt import Attempt
     from relevo.delivery.link_values import TlsFacts, Transacted
@@ -104,6 +107,7 @@ class RemoteAgent:
         self.hops = hops
         self.open_peer = open_peer
         self.protection = protection
+        self.shared = SharedLinks()
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -153,6 +157,8 @@ class RemoteAgent:
             link.close()
         else:
             hop.keep(link, host, shown, way.kind_of_link, asyncio.get_running_loop().time())
+            if link.share_key is not None and link.is_usable:
+                self.shared.offer(link.share_key, hop)
 
     def _sweep_later(self) -> None:
         if self._sweeper is None and not self._is_closed:
@@ -238,9 +244,11 @@ class _Delivery:
             if host.name == tried:
                 continue
             link, shown = await self._open(host, protection)
-            if link is not None:
+            while link is not None:
                 is_any_used = True
-                await self._transact(link, host.name, shown)
+                if not await self._transact(link, host.name, shown):
+                    break
+                link, shown = await self._open(host, protection)  # another's, and dead
         return is_any_used
 
     async def _hosts(self) -> tuple[MailHosts, DomainTls | None]:
@@ -285,13 +293,26 @@ class _Delivery:
                 Need.VERIFIED, "the message demands REQUIRETLS", is_implicit=tls.is_implicit
             )
         now = asyncio.get_running_loop().time
+        key = self._share_key(host, tls, protection)
+        if key is not None:
+            kept = self._agent.shared.take(key, set(map(str, host.addresses)), now())
+            if kept is not None:
+                await self._learn_tls(protection, host, kept.link)
+                return kept.link, kept.shown
         for address in host.addresses:
             if now() >= self._opens_until:
                 break
             link, shown = await self._open_address(host, address, tls, protection)
             if link is not None:
+                link.share_key, link.peer_address = key, str(address)
                 return link, shown
         return None, ""
+
+    def _share_key(self, host: MailHost, tls: HostTls, protection: DomainTls | None) -> Hashable:
+        """Under which a connection may be another's; None: under none."""
+        if protection is None or self._is_relaxed or self._unit.envelope.requires_tls:
+            return None
+        return share_key(host, self._way, tls)
 
     async def _open_address(
         self, host: MailHost, address: IpAddress, tls: HostTls, protection: DomainTls | None
@@ -317,10 +338,16 @@ class _Delivery:
         except WayUnusable as error:
             self._trouble = temporary("4.3.5", str(error))
             return None, shown
-        self._report(protection, host, str(address), link.tls)
-        if protection is not None and agent.protection is not None:
-            await agent.protection.learned(protection, link.tls)
+        await self._learn_tls(protection, host, link, str(address))
         return link, shown
+
+    async def _learn_tls(
+        self, protection: DomainTls | None, host: MailHost, link: PeerLink, address: str = ""
+    ) -> None:
+        """A connection is about to be used for this domain."""
+        self._report(protection, host, address or link.peer_address, link.tls)
+        if protection is not None and self._agent.protection is not None:
+            await self._agent.protection.learned(protection, link.tls)
 
     def _report(
         self,

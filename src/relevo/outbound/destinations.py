@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 from relevo.delivery.pace import Pace
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable
+
     from relevo.delivery.peer_link import PeerLink
 
 FIRST_WIDTH = 3
@@ -152,6 +154,18 @@ class NextHop:
             elif kept.kind == kind:
                 del self.idle[at]
                 return kept
+        return None
+
+    def take_shared(self, key: Hashable, addresses: Collection[str], now: float) -> IdleLink | None:
+        """A connection that may serve another next hop (see `shared_links`)."""
+        for kept in reversed(self.idle):
+            link = kept.link
+            if link.share_key == key and link.peer_address in addresses:
+                self.idle.remove(kept)
+                if link.is_usable and now < kept.until:
+                    return kept
+                link.close()
+                return self.take_shared(key, addresses, now)
         return None
 
     def keep(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, TypeVar, cast
@@ -68,6 +68,8 @@ class Link:
     transactions: int = 0
     age_s: float = 0.0
     is_usable: bool = True
+    share_key: Hashable = None
+    peer_address: str = ""
 
     async def transact(self, outgoing: Outgoing) -> Transacted:
         self.transactions += 1
