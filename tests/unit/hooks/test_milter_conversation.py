@@ -253,7 +253,7 @@ def test_a_broken_negotiation_is_a_failure(data: bytes) -> None:
 
 def test_the_negotiation_names_macros() -> None:
     agreed = read_agreement(struct.pack("!III", 6, 1, 0x40) + b"\0\0\0\0j {daemon_name}\0")
-    assert agreed.macros == {0: frozenset({"j", "daemon_name"})}
+    assert agreed.macros == {0: ("j", "daemon_name")}
     assert agreed.has(Step.NO_END_OF_HEADER)
 
 

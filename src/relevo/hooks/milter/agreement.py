@@ -12,6 +12,7 @@ from relevo.hooks.milter.packets import (
     OLDEST,
     VERSION,
     Action,
+    Command,
     Step,
     indexed,
     options,
@@ -19,9 +20,30 @@ from relevo.hooks.milter.packets import (
 from relevo.hooks.services.failures import ServiceFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _MAX_LISTS = 16
+_UNWANTED = {
+    Command.CONNECT: Step.NO_CONNECT,
+    Command.HELO: Step.NO_HELO,
+    Command.MAIL: Step.NO_MAIL,
+    Command.RCPT: Step.NO_RCPT,
+    Command.DATA: Step.NO_DATA,
+    Command.HEADER: Step.NO_HEADERS,
+    Command.END_OF_HEADER: Step.NO_END_OF_HEADER,
+    Command.BODY: Step.NO_BODY,
+}
+_SILENT = {
+    Command.CONNECT: Step.SILENT_CONNECT,
+    Command.HELO: Step.SILENT_HELO,
+    Command.MAIL: Step.SILENT_MAIL,
+    Command.RCPT: Step.SILENT_RCPT,
+    Command.DATA: Step.SILENT_DATA,
+    Command.HEADER: Step.SILENT_HEADER,
+    Command.END_OF_HEADER: Step.SILENT_END_OF_HEADER,
+    Command.BODY: Step.SILENT_BODY,
+}
+_VERSION_WITH_DATA = 4
 
 
 class Place(IntEnum):
@@ -38,12 +60,26 @@ class Place(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """`macros`: the names that the filter wants to be told, for the places it has said so."""
+    """`macros`: the names that the filter wants to be told, for the places it has said so.
+
+    `left_out`: commands that it does not get, `silent`: those that it does not answer. They are
+    looked up for every field of a header, so they are known from the beginning.
+    """
 
     version: int
     actions: Action
     steps: Step
-    macros: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    macros: Mapping[int, Collection[str]] = field(default_factory=dict)
+    left_out: frozenset[Command] = field(init=False)
+    silent: frozenset[Command] = field(init=False)
+
+    def __post_init__(self) -> None:
+        left_out = {command for command, step in _UNWANTED.items() if self.has(step)}
+        if self.version < _VERSION_WITH_DATA:
+            left_out.add(Command.DATA)
+        silent = {command for command, step in _SILENT.items() if self.has(step)}
+        object.__setattr__(self, "left_out", frozenset(left_out))
+        object.__setattr__(self, "silent", frozenset(silent))
 
     def has(self, step: Step) -> bool:
         return bool(self.steps & step)
@@ -59,8 +95,8 @@ def read_agreement(data: bytes) -> Agreement:
     return Agreement(version, Action(actions), Step(steps), _macros(rest))
 
 
-def _macros(data: bytes) -> dict[int, frozenset[str]]:
-    found: dict[int, frozenset[str]] = {}
+def _macros(data: bytes) -> dict[int, tuple[str, ...]]:
+    found: dict[int, tuple[str, ...]] = {}
     for _ in range(_MAX_LISTS):
         if not data:
             return found
@@ -69,5 +105,5 @@ def _macros(data: bytes) -> dict[int, frozenset[str]]:
         if not end:
             break
         words = names.replace(b",", b" ").split()
-        found[place] = frozenset(word.strip(b"{}").decode("latin-1") for word in words)
+        found[place] = tuple(dict.fromkeys(word.strip(b"{}").decode("latin-1") for word in words))
     raise ServiceFailed("its lists of macros are broken")

@@ -28,28 +28,6 @@ if TYPE_CHECKING:
 MAX_PROGRESS = 1_000
 _REPLY = re.compile(r"([45][0-9]{2})(?:[ -]+([245]\.[0-9]{1,3}\.[0-9]{1,3}))?(?:[ -]+(.*))?")
 
-_UNWANTED = {
-    Command.CONNECT: Step.NO_CONNECT,
-    Command.HELO: Step.NO_HELO,
-    Command.MAIL: Step.NO_MAIL,
-    Command.RCPT: Step.NO_RCPT,
-    Command.DATA: Step.NO_DATA,
-    Command.HEADER: Step.NO_HEADERS,
-    Command.END_OF_HEADER: Step.NO_END_OF_HEADER,
-    Command.BODY: Step.NO_BODY,
-}
-_SILENT = {
-    Command.CONNECT: Step.SILENT_CONNECT,
-    Command.HELO: Step.SILENT_HELO,
-    Command.MAIL: Step.SILENT_MAIL,
-    Command.RCPT: Step.SILENT_RCPT,
-    Command.DATA: Step.SILENT_DATA,
-    Command.HEADER: Step.SILENT_HEADER,
-    Command.END_OF_HEADER: Step.SILENT_END_OF_HEADER,
-    Command.BODY: Step.SILENT_BODY,
-}
-_VERSION_WITH_DATA = 4
-
 
 class Conversation:
     """What to send, and `take` for each answer."""
@@ -72,11 +50,12 @@ class Conversation:
         self._agreement = agreement
         self._head = head
         self._awaited: deque[Command] = deque()
+        self._keeps_space = agreement.has(Step.LEADING_SPACE)
         self._modifications = Modifications(
-            agreement.actions, head, most, keeps_space=agreement.has(Step.LEADING_SPACE)
+            agreement.actions, head, most, keeps_space=self._keeps_space
         )
         self._progress = 0
-        self.wants_body = not agreement.has(Step.NO_BODY)
+        self.wants_body = Command.BODY not in agreement.left_out
         self.is_complete = False  # the last answer came, and none is owed
 
     @property
@@ -88,10 +67,8 @@ class Conversation:
         """All up to the end of the header."""
         sent = []
         for command, octets in self._told.until_data(is_first=self._is_first):
-            if command is Command.DATA and self._agreement.version < _VERSION_WITH_DATA:
-                continue
             sent.append(self._sent(command, octets))
-        if not self._agreement.has(Step.NO_HEADERS):
+        if Command.HEADER not in self._agreement.left_out:
             for name, octets in split_head(self._head):
                 data = name + b"\0" + self._value(octets) + b"\0"
                 sent.append(self._sent(Command.HEADER, packet(Command.HEADER, data)))
@@ -137,16 +114,16 @@ class Conversation:
                 return final_verdict(reply, data)
 
     def _sent(self, command: Command, octets: bytes) -> bytes:
-        if self._agreement.has(_UNWANTED[command]):
+        if command in self._agreement.left_out:
             return b""
-        if not self._agreement.has(_SILENT[command]):
+        if command not in self._agreement.silent:
             self._awaited.append(command)
         return octets
 
     def _value(self, octets: bytes) -> bytes:
         """What follows the colon, with LF between its lines."""
         value = octets.partition(b":")[2].removesuffix(b"\r\n").replace(b"\r\n", b"\n")
-        if not self._agreement.has(Step.LEADING_SPACE):
+        if not self._keeps_space:
             value = value.removeprefix(b" ")
         return value.replace(b"\0", b"")
 

@@ -21,7 +21,13 @@ _OPTIONS = struct.Struct("!III")
 HEAD: Final = _LENGTH.size
 
 
-class Command(Enum):
+class _Letter(Enum):
+    """Members are single objects: the hash of the object does, and costs a tenth of Enum's own."""
+
+    __hash__ = object.__hash__
+
+
+class Command(_Letter):
     """What the mail server says."""
 
     NEGOTIATE = b"O"
@@ -38,7 +44,7 @@ class Command(Enum):
     QUIT = b"Q"
 
 
-class Reply(Enum):
+class Reply(_Letter):
     """What the filter says."""
 
     NEGOTIATE = b"O"
@@ -102,13 +108,16 @@ class Step(IntFlag):
     LEADING_SPACE = 0x100000
 
 
+LETTERS: Final = {command: command.value for command in Command}
+_REPLIES: Final = {reply.value: reply for reply in Reply}
+
 ALL_ACTIONS: Final = Action(0x1FF)
 ALL_STEPS: Final = Step(sum(Step))
 
 
 def packet(command: Command, data: bytes = b"") -> bytes:
     """One packet."""
-    return _LENGTH.pack(len(data) + 1) + command.value + data
+    return _LENGTH.pack(len(data) + 1) + LETTERS[command] + data
 
 
 def length_of(head: bytes) -> int:
@@ -121,10 +130,10 @@ def length_of(head: bytes) -> int:
 
 def split_reply(octets: bytes) -> tuple[Reply, bytes]:
     """A packet without its length. Raises ServiceFailed."""
-    try:
-        return Reply(octets[:1]), octets[1:]
-    except ValueError as error:
-        raise ServiceFailed(f"it sent a reply that there is not: {octets[:1]!r}") from error
+    reply = _REPLIES.get(octets[:1])
+    if reply is None:
+        raise ServiceFailed(f"it sent a reply that there is not: {octets[:1]!r}")
+    return reply, octets[1:]
 
 
 def strings(data: bytes, least: int, most: int = 1000) -> list[bytes]:

@@ -110,10 +110,11 @@ async def _filtered(
     waiting = conversation.opening()
     while conversation.wants_body and (piece := await piece_of(message, offset, _LF_PIECE)):
         offset += len(piece)
-        connection.write(waiting + conversation.body(piece.replace(b"\n", b"\r\n")))
-        waiting = b""
+        waiting += conversation.body(piece.replace(b"\n", b"\r\n"))
         if len(piece) < _LF_PIECE:
             break
+        connection.write(waiting)
+        waiting = b""
         await connection.drain()
         while conversation.awaits:
             if (verdict := conversation.take(*await _receive(connection))) is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from relevo.hooks.milter.agreement import Agreement, Place
-from relevo.hooks.milter.packets import Command, packet
+from relevo.hooks.milter.packets import LETTERS, Command, packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,14 +90,17 @@ class SessionTold:
     def _with_macros(self, command: Command, data: bytes) -> bytes:
         place = PLACES[command]
         wanted = self._agreement.macros.get(place, _USUAL[place])
-        told = [
-            _string(name if len(name) == 1 else f"{{{name}}}") + _string(value)
-            for name, value in self._values.items()
-            if name in wanted and value
-        ]
+        values = self._values
+        told = [_label(name) + _string(values[name]) for name in wanted if values.get(name)]
         if not told:
             return packet(command, data)
-        return packet(Command.MACROS, command.value + b"".join(told)) + packet(command, data)
+        return packet(Command.MACROS, LETTERS[command] + b"".join(told)) + packet(command, data)
+
+
+@lru_cache(maxsize=256)
+def _label(name: str) -> bytes:
+    """How a macro is written; the names are those of `SessionTold`."""
+    return _string(name if len(name) == 1 else f"{{{name}}}")
 
 
 def _string(text: str) -> bytes:

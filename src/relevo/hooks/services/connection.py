@@ -78,7 +78,8 @@ class Connection(asyncio.Protocol):
 
     async def exactly(self, size: int) -> bytes:
         """The next octets; at most `BUFFERED`. Raises ServiceFailed."""
-        await self._until(lambda: len(self._buffer) >= size)
+        if len(self._buffer) < size:
+            await self._until(lambda: len(self._buffer) >= size)
         return self._take(size)
 
     async def through(self, mark: bytes, limit: int) -> bytes:

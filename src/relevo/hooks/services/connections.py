@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from relevo.hooks.services.connection import Connection
@@ -35,7 +34,8 @@ class Connections:
         self._address = address
         self._most_kept = most_kept
         self._context = context
-        self._kept: deque[Connection] = deque()  # the one used last stands last
+        self._kept: dict[Connection, None] = {}  # the one used last stands last
+        self._of_key: dict[object, list[Connection]] = {}  # the same ones, in the same order
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def converse(
@@ -58,7 +58,7 @@ class Connections:
     def close(self) -> None:
         """Those that nobody uses."""
         while self._kept:
-            self._kept.pop().close()
+            self._forget(next(iter(self._kept))).close()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -82,27 +82,37 @@ class Connections:
             return
         connection.is_new = False
         connection.idle_since = time.monotonic()
-        self._kept.append(connection)
+        self._kept[connection] = None
+        self._of_key.setdefault(connection.key, []).append(connection)
         if len(self._kept) > self._most_kept:
-            self._kept.popleft().close()
+            self._forget(next(iter(self._kept))).close()
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(IDLE_S, self._sweep)
 
     def _sweep(self) -> None:
         self._sweeper = None
         oldest = time.monotonic() - IDLE_S
-        while self._kept and self._kept[0].idle_since <= oldest:
-            self._kept.popleft().close()
+        for connection in [each for each in self._kept if each.idle_since <= oldest]:
+            self._forget(connection).close()
         if self._kept:
             self._sweeper = asyncio.get_running_loop().call_later(IDLE_S, self._sweep)
 
     def _take_kept(self, key: object) -> Connection | None:
-        for connection in [each for each in reversed(self._kept) if each.key == key]:
-            self._kept.remove(connection)
+        while (of_key := self._of_key.get(key)) is not None:
+            connection = self._forget(of_key[-1])
             if connection.is_quiet:
                 return connection
             connection.close()
         return None
+
+    def _forget(self, connection: Connection) -> Connection:
+        """Keep it no longer."""
+        del self._kept[connection]
+        of_key = self._of_key[connection.key]
+        of_key.remove(connection)
+        if not of_key:
+            del self._of_key[connection.key]
+        return connection
 
     async def _connect(self) -> Connection:
         for pause in PAUSES_S:
