@@ -213,9 +213,11 @@ a server: [test a hook](../how-to/test-hooks.md).
 | `tags` | at most {max_tags} words for the hooks of later stages |
 
 At mail, rcpt and post-data a verdict may also be `discard`: the message is accepted, and nothing
-comes of it. At post-data it may be `quarantine`: the message is accepted with all its changes and
-held in the queue (`relevo queue list --state held`) until somebody releases or drops it; `text`
-says why.
+comes of it. At post-data, and at no other stage, it may be `quarantine`: the message is accepted
+with all its changes and set aside until somebody releases or drops it; `text` says why. Hooks of
+post-data behind this one are asked at the release, and the recipients are expanded anew then
+([quarantine](../how-to/quarantine.md)). At route and before-attempt a hook can refuse for now
+instead: the message waits, and it is asked again.
 
 Codes, if they are left out: at connect 554 and 421, at auth 535 and 454, at post-data 554 and 451,
 at ehlo, mail and rcpt 550 and 451.

@@ -37,7 +37,7 @@ address in brackets), `{tls_version}`, `{cipher}`, `{auth_type}`, `{auth_authen}
 | discard | accepted, and dropped |
 | add, insert, change header | done in the order asked; what is no header field is a failure |
 | add, delete recipient; change sender; replace body | done; ESMTP parameters are left out |
-| quarantine | the message is held in the queue (`relevo queue list --state held`) |
+| quarantine | the message is set aside ([quarantine](../how-to/quarantine.md)) |
 
 As recipients were accepted when the filter hears of them, its refusal of one recipient refuses the
 message. Unknown commands and refused recipients are not told.
@@ -57,7 +57,7 @@ relevo knows; `instance` is the same for all requests of a transaction, `client_
 | `prepend NAME: VALUE` | a header field on top of the message |
 | `redirect ADDRESS` | at rcpt: for this recipient |
 | `discard` | the whole message is accepted and dropped |
-| `hold` | the message is held in the queue |
+| `hold` | the whole message is set aside, before post-data ([quarantine](../how-to/quarantine.md)) |
 | anything else | a failure |
 
 ### What holds for all three
