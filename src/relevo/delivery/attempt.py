@@ -46,7 +46,7 @@ class Attempt:
     @property
     def recipients(self) -> tuple[QueuedRecipient, ...]:
         """The pending ones, in the order of `pending`."""
-        return tuple(self.unit.recipients[index] for index in self.pending)
+        return tuple([self.unit.recipients[index] for index in self.pending])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,9 @@ async def gather_results(deliveries: Iterable[Coroutine[Any, Any, Result]]) -> l
 
 def pending_indices(unit: Unit) -> tuple[int, ...]:
     """Which recipients of a unit are still to be served."""
-    return tuple(
+    pending = [
         index
         for index, recipient in enumerate(unit.recipients)
         if recipient.state is RecipientState.PENDING
-    )
+    ]
+    return tuple(pending)

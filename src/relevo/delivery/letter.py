@@ -5,7 +5,6 @@ For LMTP and for other servers; what they answer is judged elsewhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from relevo.mail import Address, InvalidAddress, domain_to_ascii, parse_address
 from relevo.queue.store import MemoryContent
 from relevo.smtp.client_commands import format_path
 from relevo.smtp.events import Path
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from relevo.value import dataclass
 
 if TYPE_CHECKING:
     from relevo.smtp.client_events import RecipientResult, ServerReply, Step

@@ -31,7 +31,7 @@ class Fate(Enum):
     LATE = auto()  # waiting, for so long that the sender is to know
 
 
-_UNFINISHED = frozenset({Fate.WAITING, Fate.LATE})
+_UNFINISHED = (Fate.WAITING, Fate.LATE)  # a tuple: compared by identity, no hash is asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from relevo.smtp.client_events import RecipientResult
 
 MAX_CONVERTED = 32 * 1024 * 1024  # octets; a larger message is not rewritten
+_BINARY = BodyType.BINARY_MIME.value
 HEAD_OCTETS = 256 * 1024  # where a header block has ended
 
 
@@ -190,7 +191,7 @@ async def _body(
 ) -> tuple[Iterable[bytes], BodyType | None, int]:
     """The octets to send, what they are called in BODY=, and how many they are."""
     content = unit.content
-    is_binary = unit.envelope.body == BodyType.BINARY_MIME.value
+    is_binary = unit.envelope.body == _BINARY
     if is_binary and {"BINARYMIME", "CHUNKING", "PIPELINING"} <= extensions.keys():
         return body_of(content), BodyType.BINARY_MIME, content.size
     if "8BITMIME" in extensions and not is_binary:

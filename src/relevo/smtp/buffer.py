@@ -69,10 +69,8 @@ class InputBuffer:
 
         Each octet is searched once, however many calls it takes.
         """
-        octets, start, searched = self.octets, self.start, self._searched
-        if searched < start:
-            searched = start
-        end = octets.find(b"\n", searched) + 1
+        octets, start = self.octets, self.start
+        end = octets.find(b"\n", max(start, self._searched)) + 1
         if not end:
             self._searched = len(octets)
             return None

@@ -237,7 +237,8 @@ class ClientSession:
 
     def _flush(self) -> None:
         """Send what may be sent: all at once with PIPELINING, else one and wait."""
-        while self._commands and (self._is_pipelining or not self._expected):
+        is_pipelining = self._is_pipelining
+        while self._commands and (is_pipelining or not self._expected):
             step, octets = self._commands.popleft()
             self._output.append(octets)
             self._expected.append(step)
@@ -246,8 +247,8 @@ class ClientSession:
         """The end of the message is on its way."""
         assert self._transaction is not None
         self._body = None
-        count = self._transaction.accepted if self.settings.is_lmtp else 1
-        self._expected.extend([Step.END] * max(count, 1))
+        ends = self._transaction.accepted if self.settings.is_lmtp else 1
+        self._expected.extend((Step.END,) * (ends or 1))
 
     # receiving
 
@@ -326,12 +327,11 @@ class ClientSession:
             self._events.append(TlsReady())
 
     def _run_in_transaction(self, transaction: Transaction, step: Step, reply: ServerReply) -> None:
-        if (step is Step.DATA and reply.is_positive) or (
-            step is not Step.DATA and 300 <= reply.code < 400
-        ):
-            self._fail(FailureKind.UNEXPECTED_REPLY, f"{reply.code} to {step.value}")
+        code = reply.code
+        if code < 300 if step is Step.DATA else 300 <= code < 400:
+            self._fail(FailureKind.UNEXPECTED_REPLY, f"{code} to {step.value}")
             return
-        if reply.code == 421:
+        if code == 421:
             transaction.settle_rest(step, reply)
             self._finish_transaction(transaction)
             self._shut()

@@ -7,7 +7,8 @@ else that goes wrong on the wire is a `Failed` with its kind, after which the se
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass as strict_dataclass
+from dataclasses import field
 from enum import Enum
 
 from relevo.smtp.events import (
@@ -17,9 +18,10 @@ from relevo.smtp.events import (
     Path,
     RcptParameters,
 )
+from relevo.value import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@strict_dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
     """How we present ourselves, and which extensions are used when offered."""
 
