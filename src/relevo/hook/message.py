@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
 from functools import cached_property
+
+from relevo.hook.tolerant_policy import TOLERANT
 
 
 class Message:
@@ -34,9 +35,9 @@ class Message:
     @cached_property
     def parsed(self) -> EmailMessage:
         """With all its parts. Never raises for what the message holds."""
-        return BytesParser(EmailMessage, policy=policy.default).parsebytes(self.octets)
+        return BytesParser(EmailMessage, policy=TOLERANT).parsebytes(self.octets)
 
     @cached_property
     def fields(self) -> EmailMessage:
         """Its header alone, which costs less."""
-        return BytesParser(EmailMessage, policy=policy.default).parsebytes(self.head)
+        return BytesParser(EmailMessage, policy=TOLERANT).parsebytes(self.head)
