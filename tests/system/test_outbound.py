@@ -34,6 +34,7 @@ ZONE = (
     "private MX 10 mx.private",
     "mx.private A 10.1.2.3",
     "self MX 10 mx",
+    "*.shared MX 10 mx1.one",
 )
 MESSAGE = b"From: user@d1.test\r\nSubject: hello\r\n\r\n.dot\r\nend\r\n"
 
@@ -255,6 +256,22 @@ def test_connections_are_used_again(
             submit(server, ["a@one.test"])
             wait_for(lambda: len(peer.messages) > number, what="the message")  # noqa: B023
         assert peer.connections == 1
+
+
+def test_domains_with_the_same_exchanger_share_connections(
+    reaper: Reaper, start_relevo: RelevoFactory, tmp_path: Path
+) -> None:
+    with scripted(Scripted(ONE, free_port(ONE))) as peer:
+        settings: dict[str, Setting] = {"outbound.reuse_idle": "30s"}
+        server = sender(reaper, start_relevo, tmp_path, peer.port, settings)
+        for number in range(8):
+            submit(server, [f"a@d{number}.shared.test"])
+            wait_for(lambda: len(peer.messages) > number, what="the message")  # noqa: B023
+        assert peer.connections == 1
+        for burst in (1, 2):  # all domains at once
+            submit(server, [f"a@d{number}.shared.test" for number in range(8)])
+            wait_for(lambda: len(peer.messages) == 8 + 8 * burst, what="the burst")  # noqa: B023
+        assert peer.connections <= 8
 
 
 def test_routes_and_the_smarthost_take_what_is_theirs(
