@@ -418,6 +418,8 @@ def _transactions(
     unit: Unit, recipients: Sequence[QueuedRecipient]
 ) -> list[tuple[str, Sequence[int]]]:
     """Which recipients share a transaction: a reverse-path, and their indices."""
+    if len(recipients) == 1:
+        return [(recipients[0].reverse_path or unit.envelope.reverse_path, (0,))]
     by_path: dict[str, list[int]] = {}
     for index, recipient in enumerate(recipients):
         path = recipient.reverse_path or unit.envelope.reverse_path

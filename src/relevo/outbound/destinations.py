@@ -84,12 +84,12 @@ class NextHop:
 
     def pace(self, now: float) -> Pace:
         """How many deliveries may run, and how many units may be held for them."""
-        if self.is_resting(now):
+        if now < self.rest_until:
             if now < self._next_deferral:
                 opens_at = min(self.rest_until, self._next_deferral)
                 return Pace(width=1, room=0, opens_at=opens_at, is_resting=True)
             return Pace(width=1, room=DEFERRED_AT_ONCE, opens_at=self.rest_until, is_resting=True)
-        width = 1 if self.rests else max(1, int(self.width))
+        width = 1 if self.rests else int(self.width) or 1
         if self._pace is None or self._paced_by != (width, self.is_proven):
             self._paced_by = (width, self.is_proven)
             room = width * (_HELD if self.is_proven else 2)
