@@ -53,7 +53,7 @@ faults: setup  ## the crash and power-cut suite in its long form
 	@RELEVO_FAULTS=full $(BIN)/python scripts/run_tests.py faults
 
 hostile: setup  ## floods, slow clients and false addresses in their long form
-	@RELEVO_HOSTILE=full $(PYTEST) -q tests/hostile tests/system/test_outbound_fairness.py tests/system/test_alias_flood.py --timeout=3600
+	@RELEVO_HOSTILE=full $(PYTEST) -q tests/hostile tests/system/test_outbound_fairness.py tests/system/test_alias_flood.py tests/system/test_hook_trials.py tests/unit/hooks/trials --timeout=3600
 
 bench: setup  ## relevo and the installed peers, interleaved
 	@cd bench && ../$(BIN)/python -m runner $(ARGS)

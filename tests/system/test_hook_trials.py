@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from harness.dialog import Dialog
@@ -12,13 +14,14 @@ from harness.waiting import wait_for
 from relevo.hooks.trials.shadow_report import read_report
 from relevo.service.control import ask
 
+MANY = 10_000 if os.environ.get("RELEVO_HOSTILE") == "full" else 40
 OLD = """\
 async def post_data(message, context):
-    if b"spam" in message.head:
+    if b"Subject: spam" in message.head:
         return {"verdict": "reject", "text": "no"}
     return {"tags": [context.spf_result]}
 """
-NEW = OLD.replace('b"spam" in', 'b"ham" in message.head or b"spam" in')
+NEW = OLD.replace("if b", 'if b"Subject: ham" in message.head or b')
 TRIALS = """
 [hooks]
 breaker_failures = 0
@@ -51,15 +54,23 @@ def start(start_relevo: RelevoFactory, new: str, more: str) -> RelevoServer:
     return server
 
 
-def send(server: RelevoServer, *messages: bytes) -> list[str]:
-    """Ids of the messages that were accepted, "" for others; each over a connection of its own."""
-    ids = []
-    for message in messages:
+def send(server: RelevoServer, *messages: bytes, connections: int = 4) -> list[str]:
+    """Ids of the messages that were accepted, "" for others."""
+
+    def converse(number: int) -> list[str]:
+        ids = []
         with Dialog(server.smtp, timeout_s=30) as dialog:
-            dialog.envelope("a@r.test", "user@d1.test")
-            reply = dialog.message(message)
-            ids.append(reply.text.rpartition(" ")[2] if reply.code == 250 else "")
-    return ids
+            for message in messages[number::connections]:
+                dialog.envelope("a@r.test", "user@d1.test")
+                reply = dialog.message(message)
+                ids.append(reply.text.rpartition(" ")[2] if reply.code == 250 else "")
+        return ids
+
+    found = [""] * len(messages)
+    with ThreadPoolExecutor(connections) as pool:
+        for number, ids in enumerate(pool.map(converse, range(connections))):
+            found[number::connections] = ids
+    return found
 
 
 def relevo(server: RelevoServer, *words: str) -> Any:
@@ -78,20 +89,27 @@ def test_shadow_and_replay_find_what_a_new_version_does_differently(
     server = start(start_relevo, NEW, 'shadow = true\nshadow_of = "old"\n\n[replay]\nkeep = "1h"\n')
     large = b"Subject: ham\r\n\r\n" + (b"x" * 78 + b"\r\n") * 5_000
     plain, ham, spam = (b"Subject: %s\r\n\r\nbody\r\n" % word for word in (b"x", b"ham", b"spam"))
-    ids = send(server, *[plain] * 10, ham, spam, large, *[plain] * 5, ham)
-    wanted = {ids[10], ids[12], ids[18]}
-    assert "" not in wanted
+    messages = [plain] * MANY
+    planted = {10: ham, 12: large, MANY // 2: ham, MANY - 1: ham}
+    messages[11] = spam
+    for number, message in planted.items():
+        messages[number] = message
+    ids = send(server, *messages)
+    wanted = {ids[number] for number in planted}
+    assert [number for number, each in enumerate(ids) if not each] == [11]
 
-    wait_for(lambda: shadow_calls(server) == len(ids), what="the shadow's calls")
+    wait_for(
+        lambda: shadow_calls(server) == MANY, what="the shadow's calls", timeout_s=10 + MANY / 100
+    )
     (report,) = relevo(server, "hook", "shadow-report", "--json")
     assert {each["message_id"] for each in report["differences"]} == wanted
     assert {each["compared"]["other"] for each in report["differences"]} == {"reject 554 5.7.1 no"}
-    assert (report["equal"], report["different"], report["dropped"]) == (16, 3, 0)
+    assert (report["equal"], report["different"], report["dropped"]) == (MANY - 4, 4, 0)
 
     result = relevo(server, "hook", "replay", str(server.config.path / "hooks/new.py"), "--of",
-                    "old", "--json")  # fmt: skip
+                    "old", "--jobs", "32", "--json")  # fmt: skip
     assert {each["message_id"] for each in result["differences"]} == wanted
-    assert (result["calls"], result["equal"]) == (19, 16)
+    assert (result["calls"], result["equal"]) == (MANY, MANY - 4)
     kept = [*server.config.data.glob("kept-mail/*"), *server.config.data.glob("hook-shadows/*")]
     assert len(kept) >= 2
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}

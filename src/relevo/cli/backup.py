@@ -13,8 +13,10 @@ import click
 from relevo.cli.command import Command
 from relevo.cli.options import EXIT_CONFIG, config_dir_option, load_config, set_option
 from relevo.cli.phrases import count
+from relevo.hooks.trials.records import kept_mail_folder
 from relevo.queue.backup import back_up
 from relevo.queue.disk import Disk
+from relevo.queue.slices import copy_slices
 
 _ARCHIVES: dict[str, Literal["w:", "w:gz"]] = {".tar": "w:", ".tar.gz": "w:gz", ".tgz": "w:gz"}
 
@@ -27,9 +29,14 @@ _ARCHIVES: dict[str, Literal["w:", "w:gz"]] = {".tar": "w:", ".tar.gz": "w:gz", 
     ),
 )
 @click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--with-kept-mail", is_flag=True, help="Also what `[replay]` keeps to try hooks on; else not."
+)
 @config_dir_option
 @set_option
-def backup(target: Path, config_dir: Path, overrides: tuple[str, ...]) -> None:
+def backup(
+    target: Path, with_kept_mail: bool, config_dir: Path, overrides: tuple[str, ...]
+) -> None:
     """Copy queue and history to TARGET, consistently, also while the server runs.
 
     TARGET is a directory, or a file that ends in .tar, .tar.gz or .tgz; it must not exist yet, and
@@ -45,6 +52,8 @@ def backup(target: Path, config_dir: Path, overrides: tuple[str, ...]) -> None:
         folder = Path(name) / "data"
         folder.mkdir(mode=0o700)
         found = back_up(data_dir, folder)
+        if with_kept_mail:
+            copy_slices(kept_mail_folder(data_dir), kept_mail_folder(folder))
         _appear(folder, target)
     Disk().sync_directory(target.absolute().parent)
     click.echo(f"{count(found.messages, 'message')} of {data_dir} copied to {target}")

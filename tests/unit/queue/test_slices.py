@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relevo.queue.record_keeper import RecordKeeper
-from relevo.queue.slices import Bounds, SliceWriter, read_slices, remove_slices
+from relevo.queue.slices import Bounds, SliceWriter, copy_slices, read_slices, remove_slices
 
 MANY = Bounds(3600.0, 10**9, 10**6)
 
@@ -125,6 +125,16 @@ def test_a_keeper_without_a_disk_holds_up_nobody(
     keeper.close()
     assert keeper.dropped == 1
     assert "nothing can be kept in" in caplog.text
+
+
+def test_a_copy_is_whole_and_the_owner_s(tmp_path: Path) -> None:
+    writer = SliceWriter(tmp_path / "kept", 0, MANY)
+    writer.append([(10.0, b"a"), (11.0, b"b" * 100_000)])
+    copy_slices(tmp_path / "kept", tmp_path / "copy")
+    writer.close()
+    assert records(tmp_path / "copy") == [b"a", b"b" * 100_000]
+    (file,) = (tmp_path / "copy").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_what_processes_left_that_are_no_more_goes_too(tmp_path: Path) -> None:
