@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from dataclasses import dataclass
 else:
 
-    def dataclass(*, frozen: bool = False, slots: bool) -> Any:
+    def dataclass(*, frozen: bool = False, slots: bool, kw_only: bool = False) -> Any:
         """The standard decorator, the promise of `frozen` kept by the type checker."""
-        return dataclasses.dataclass(slots=slots, unsafe_hash=frozen)
+        return dataclasses.dataclass(slots=slots, unsafe_hash=frozen, kw_only=kw_only)
 
 
 __all__ = ["dataclass"]

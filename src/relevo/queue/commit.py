@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from itertools import chain
 
@@ -17,6 +17,7 @@ import apsw
 
 from relevo.queue.history import EventRow
 from relevo.queue.wishes import SET_WISHES, WishRow
+from relevo.value import dataclass
 
 MessageRow = tuple[str, float, int, bytes, bytes | None, str | None, int | None]
 UnitRow = tuple[str, int, str, float, int, int | None, bytes]

@@ -77,7 +77,8 @@ class Numbers:
         self._last = 0
 
     def next(self) -> int:
-        self._last = max(self._last + _WRITERS, time.time_ns() // 1000 * _WRITERS)
+        now = time.time_ns() // 1000 * _WRITERS
+        self._last = now if now > self._last else self._last + _WRITERS
         return self._last + self._writer
 
     def row(self, event: Event) -> EventRow:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -85,6 +86,14 @@ def open_store(
     )  # fmt: skip
 
 
+class _Stored(NamedTuple):
+    """Where the content of a new message is: one of the three."""
+
+    blob: bytes | None = None  # in its row
+    file: str | None = None  # of its own, in the spool
+    record: tuple[bytes, bytes] | None = None  # metadata and content, for the segment
+
+
 class SqliteStore:
     """`Store` (the contract's docstrings hold), and whether it can be written to."""
 
@@ -143,7 +152,8 @@ class SqliteStore:
     async def add(
         self, message: NewMessage, *, lease: bool, place: Place | None = None
     ) -> tuple[Unit, ...]:
-        rows = await self._rows(message, is_leased=lease, place=place)
+        stored = self._inline(message) or await self._in_spool(message)
+        rows = self._rows(message, stored, is_leased=lease, place=place)
         future: asyncio.Future[None] = self._loop.create_future()
         request = Adding(future, rows, lease)
         try:
@@ -161,9 +171,11 @@ class SqliteStore:
         identity, created, envelope = message.id, message.created, message.envelope
         content = message.content
         return tuple(
-            Unit(identity, unit.route, number, created, 0, envelope, unit.recipients, content)
-            for number, unit in enumerate(message.units)
-            if rows.units[number][5] == self._owner
+            [
+                Unit(identity, unit.route, number, created, 0, envelope, unit.recipients, content)
+                for number, unit in enumerate(message.units)
+                if rows.units[number][5] == self._owner
+            ]
         )
 
     def spool(self) -> SpoolWriter:
@@ -208,7 +220,10 @@ class SqliteStore:
         if result.due is not None:
             recipients = encode(result.recipients)
             change = (unit.message_id, unit.number, result.due, recipients)
-        dsns = [await self._rows(dsn, is_leased=False) for dsn in result.dsns]
+        dsns = [
+            self._rows(dsn, self._inline(dsn) or await self._in_spool(dsn), is_leased=False)
+            for dsn in result.dsns
+        ]
         future: asyncio.Future[None] = self._loop.create_future()
         key = (unit.message_id, unit.number)
         request = Finishing(future, key, change, self._numbers.rows(result.events), dsns)
@@ -281,24 +296,36 @@ class SqliteStore:
         self._pool.shutdown()
         self._spool.close()
 
-    async def _rows(
-        self, message: NewMessage, *, is_leased: bool, place: Place | None = None
-    ) -> NewRows:
-        """A message as rows; large content gets its file here, durable already."""
+    def _inline(self, message: NewMessage) -> _Stored | None:
+        """Small content in its row, as nearly all is; None: it goes to the spool."""
         content = message.content
-        blob, record, file = None, None, None
+        if type(content) is MemoryContent and len(content.data) <= self._options.inline_size:
+            return _Stored(blob=content.data)
+        return None
+
+    async def _in_spool(self, message: NewMessage) -> _Stored:
+        """Large content in a file of its own, durable already, or on its way into the segment."""
+        content = message.content
         if type(content) is not MemoryContent and not isinstance(content, SpooledContent):
             content = await self._own(content)
         if isinstance(content, SpooledContent):
-            file = await self._seal(content, message)
-        elif len(content.data) <= self._options.inline_size:
-            blob = content.data
-        else:
-            metadata = metadata_of(message)
-            if self._writer.has_room_for(metadata, len(content.data)):
-                record = (metadata, content.data)
-            else:
-                file = await self._seal(await self._spool.store_whole(content), message)
+            return _Stored(file=await self._seal(content, message))
+        if len(content.data) <= self._options.inline_size:
+            return _Stored(blob=content.data)
+        metadata = metadata_of(message)
+        if self._writer.has_room_for(metadata, len(content.data)):
+            return _Stored(record=(metadata, content.data))
+        return _Stored(file=await self._seal(await self._spool.store_whole(content), message))
+
+    def _rows(
+        self,
+        message: NewMessage,
+        stored: _Stored,
+        *,
+        is_leased: bool,
+        place: Place | None = None,
+    ) -> NewRows:
+        """A message as rows."""
         identity = message.id
         units = [
             (
@@ -313,11 +340,12 @@ class SqliteStore:
             for number, unit in enumerate(message.units, message.first_number)
         ]
         row = (
-            identity, message.created, content.size, encode(message.envelope), blob, file, None,
+            identity, message.created, message.content.size, encode(message.envelope),
+            stored.blob, stored.file, None,
         )  # fmt: skip
         wishes = message.envelope.wishes
         wished = None if wishes is None else wish_row(identity, message.created, wishes)
-        return NewRows(row, units, self._numbers.rows(message.events), record, wished)
+        return NewRows(row, units, self._numbers.rows(message.events), stored.record, wished)
 
     def _owner_for(self, route: str, place: Place | None) -> int:
         worker = None if place is None else place(route)

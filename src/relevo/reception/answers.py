@@ -5,7 +5,7 @@ Texts never show configuration, paths or why a look-up failed; that goes to the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from relevo.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ stages gave: of this connection, of this transaction, and later of this message.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 
 from relevo.hooks.contract.stages import Stage
+from relevo.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+
+from relevo.value import dataclass
 
 MAX_TEXT = 400
 """Octets of a refusal's text, so that the reply line stays within 512 (RFC 5321 §4.5.3.1.5)."""

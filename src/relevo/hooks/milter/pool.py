@@ -96,8 +96,7 @@ async def _agreement(connection: Connection) -> Agreement:
 
 
 async def _receive(connection: Connection) -> tuple[Reply, bytes]:
-    length = length_of(await connection.exactly(HEAD))
-    return split_reply(await connection.exactly(length))
+    return split_reply(await connection.counted(HEAD, length_of))
 
 
 async def _filtered(

@@ -82,6 +82,18 @@ class Connection(asyncio.Protocol):
             await self._until(lambda: len(self._buffer) >= size)
         return self._take(size)
 
+    async def counted(self, head: int, length_of: Callable[[bytes], int]) -> bytes:
+        """What follows so many octets that say how long it is. Raises ServiceFailed."""
+        buffer = self._buffer
+        if len(buffer) < head:
+            await self._until(lambda: len(buffer) >= head)
+        end = head + length_of(bytes(buffer[:head]))
+        if len(buffer) < end:
+            await self._until(lambda: len(buffer) >= end)
+        data = bytes(buffer[head:end])
+        del buffer[:end]
+        return data
+
     async def through(self, mark: bytes, limit: int) -> bytes:
         """What comes up to `mark`, with it. Raises ServiceFailed."""
         end = -1
