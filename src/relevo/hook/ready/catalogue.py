@@ -21,6 +21,7 @@ class ReadyHook:
     timeout: str
     away: str  # what happens while its server is not there, by this `on_error`
     next_steps: tuple[str, ...]
+    asks_server: bool = True  # so that a sandbox without network is none for it
 
     @property
     def module(self) -> str:
@@ -30,10 +31,14 @@ class ReadyHook:
     def declaration(self, stage: Stage, data_dir: str) -> str:
         """The tables for relevo.toml."""
         quoted = data_dir.replace("\\", "\\\\").replace('"', '\\"')
+        sandbox = 'sandbox = "false"                     # it needs the network'
+        if not self.asks_server:
+            sandbox = f'# writable = ["{quoted}"]    # where hooks are in a sandbox'
         return (
             f"# {self.summary}\n# {self.away}\n"
             f'[[hook]]\nname = "{self.name}"\nstage = "{stage.value}"\nform = "python"\n'
             f'target = "{self.module}"\ntimeout = "{self.timeout}"\non_error = "{self.on_error}"\n'
+            f"{sandbox}\n"
             f"\n[hook.settings]\n{self.settings.strip().replace('{data_dir}', quoted)}\n"
         )
 
@@ -116,6 +121,7 @@ delay = 300.0                         # seconds
         timeout="5s",
         away="While its store cannot be used, mail is accepted at once.",
         next_steps=("`run_as`, if you set it, must be able to write to the folder of `store`",),
+        asks_server=False,
     ),
     ReadyHook(
         name="sql-aliases",
