@@ -136,6 +136,24 @@ def forward_elsewhere(what, folder):
             file.write(f"user: user@{network.DOMAIN}\n")
 
 
+def add_user(conf):
+    """user@bench.test, as relevo's own command adds one."""
+    subprocess.run(
+        [
+            f"{VENV_BIN}/relevo",
+            "user",
+            "add",
+            "--config-dir",
+            str(conf),
+            "--password-stdin",
+            "user@bench.test",
+        ],
+        input=b"secret\n",
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
 def relevo(base, what, port=9425, *, settings="", prepare=None):
     """relevo with its defaults: history, mail log, trace fields and checks on.
 
@@ -164,20 +182,7 @@ def relevo(base, what, port=9425, *, settings="", prepare=None):
     install_hook(what, f"{folder}/conf")
     with open(f"{folder}/conf/relevo.toml", "a") as file:
         file.write(services.declare(what, f"{folder}/conf"))
-    subprocess.run(
-        [
-            f"{VENV_BIN}/relevo",
-            "user",
-            "add",
-            "--config-dir",
-            f"{folder}/conf",
-            "--password-stdin",
-            "user@bench.test",
-        ],
-        input=b"secret\n",
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    add_user(f"{folder}/conf")
     if prepare is not None:
         prepare(f"{folder}/data")
     described = "alias, MX" if what == "relay" else f"delivery {local.partition(':')[0]}"
