@@ -120,14 +120,26 @@ def answer(*rrsets: dns.rrset.RRset) -> bytes:
     return message.to_wire()
 
 
-def anchored(message: dns.message.Message) -> Status:
-    """The verdict on an answer, with the zone's keys at hand."""
+def no_cut(name: dns.name.Name) -> dns.message.Message:
+    message = dns.message.make_query(name, "DS")
+    denial = dns.rrset.from_text(name, 300, "IN", "NSEC", "test. A RRSIG NSEC")
+    message.authority = [denial, dns.rrset.from_rdata(name, 300, signature(denial))]
+    return message
+
+
+def anchored(message: dns.message.Message, *, denies_cut: bool = False) -> Status:
+    """The verdict on an answer, with the zone's keys at hand.
+
+    `denies_cut`: and its word that no name below it begins a zone.
+    """
     keys = dns.rrset.from_rdata(ZONE, 300, KEY)
     of_keys = dns.message.from_wire(answer(keys))
 
     async def fetch(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
         if (name, rdtype) == (ZONE, dns.rdatatype.DNSKEY):
             return of_keys
+        if denies_cut and rdtype == dns.rdatatype.DS:
+            return no_cut(name)
         raise DnsFailed(str(name), "nothing else is known here")
 
     async def check() -> Status:
@@ -141,6 +153,13 @@ def anchored(message: dns.message.Message) -> Status:
 
 def test_the_whole_way() -> None:
     assert anchored(dns.message.from_wire(answer(ADDRESSES))) is Status.SECURE
+
+
+def test_an_answer_without_signatures_from_a_signed_zone_is_bogus() -> None:
+    """The zone proves that the name is there and begins no other zone."""
+    message = dns.message.from_wire(answer(ADDRESSES))
+    message.answer = message.answer[:1]
+    assert anchored(message, denies_cut=True) is Status.BOGUS
 
 
 @given(st.lists(st.tuples(st.integers(2, 180), st.integers(0, 255)), min_size=1, max_size=6))
