@@ -45,6 +45,8 @@ int asking_send(int pool, const void *packet, int64_t length, const int *files, 
     return error ? -error : ends[0];
 }
 
+int asking_close(int end) { return close(end); }
+
 /* Octets of the message that is there, 0 when nobody is left who could send one, or an error number
  * below 0: -EAGAIN when there is none yet. */
 int asking_receive(int end, void *buffer, int64_t size)

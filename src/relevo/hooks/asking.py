@@ -24,22 +24,23 @@ _buffer = bytearray(256 * 1024)  # of this process; what is read is copied out o
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """The two steps of a call.
+    """The steps of a call.
 
     `send` hands the request over to a pool's socket, with a new end for the answer and with files;
     it gives our end. `receive` gives the next message that has come to it, b"" when none can come
-    any more. Both raise BlockingIOError where they would wait, and OSError.
+    any more. Both raise BlockingIOError where they would wait, and OSError. `close` ends it.
     """
 
     send: Callable[[int, bytes, Sequence[int]], int]
     receive: Callable[[int], bytes]
+    close: Callable[[int], object]
 
 
 @cache
 def asking() -> Asking:
     """The compiled way where it is there."""
     found = library(kind=ctypes.PyDLL)
-    return Asking(_send, _receive) if found is None else compiled(found)
+    return Asking(_send, _receive, os.close) if found is None else compiled(found)
 
 
 def compiled(found: ctypes.CDLL) -> Asking:
@@ -48,6 +49,7 @@ def compiled(found: ctypes.CDLL) -> Asking:
     sender.argtypes = (
         ctypes.c_int, ctypes.c_char_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int32
     )  # fmt: skip
+    found.asking_close.argtypes = (ctypes.c_int,)
     receiver.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)
     view = memoryview(_buffer)
     size = len(_buffer)
@@ -66,7 +68,7 @@ def compiled(found: ctypes.CDLL) -> Asking:
             raise OSError(-length, os.strerror(-length))
         return bytes(view[:length])
 
-    return Asking(send, receive)
+    return Asking(send, receive, found.asking_close)
 
 
 def _send(pool: int, packet: bytes, files: Sequence[int]) -> int:

@@ -89,7 +89,7 @@ class HookPool:
         try:
             return await _Answer(end, self._asking, self._slot_timeout_s, timeout_s).wait()
         finally:
-            os.close(end)
+            self._asking.close(end)
 
     async def send(self, packet: bytes, files: list[int]) -> int | None:
         """Hand the request over; our end for the answer, None when the pool's socket stays full."""

@@ -12,14 +12,22 @@ import hashlib
 import os
 import re
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relevo.hooks.contract import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _RUN_PARTS_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _MAX_HASHED = 16 * 1024 * 1024  # octets of a program that its version is made of
 _MAX_VERSIONS = 256
+
+NO_FOLDER_FOR_S = 0.02
+"""As short as that no mail of somebody who has just made the folder comes sooner."""
 
 Signature = tuple[int, int, int, int, int]
 NOTHING: Signature = (0, 0, 0, 0, 0)
@@ -38,26 +46,35 @@ class HookFile:
 
 
 class HookFolder:
-    """The `hooks` folder of a config directory."""
+    """The `hooks` folder of a config directory. `clock`: seconds."""
 
-    def __init__(self, config_dir: Path) -> None:
+    def __init__(self, config_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._directory = config_dir / "hooks"
         self._paths = {
             stage: (self._directory / stage.value, self._directory / f"{stage.value}.d")
             for stage in Stage
             if stage.has_files
         }
+        self._clock = clock
+        self._none_until = dict.fromkeys(self._paths, float("-inf"))
         self._versions: dict[tuple[str, Signature], str] = {}
 
     def find(self, stage: Stage) -> list[HookFile]:
-        """The hooks of a stage in the order of their calls; two system calls when there is none."""
+        """The hooks of a stage in the order of their calls; two system calls when there is none.
+
+        That there is no folder of the stage is believed for `NO_FOLDER_FOR_S`.
+        """
         single, folder = self._paths[stage]
         first = _look(f"hooks/{stage.value}", single)
         found = [first] if first is not None else []
+        now = self._clock()
+        if now < self._none_until[stage]:
+            return found
         try:
             with os.scandir(folder) as entries:
                 files = {e.name: e for e in entries if _RUN_PARTS_NAME.fullmatch(e.name)}
         except (FileNotFoundError, NotADirectoryError):
+            self._none_until[stage] = now + NO_FOLDER_FOR_S
             return found
         except OSError as error:
             problem = f"it cannot be listed: {error.strerror}"

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relevo.hooks import contract_v1
-from relevo.hooks.caller import NOTHING_MORE, Called, Caller, daemon_environment
+from relevo.hooks.caller import NOTHING_MORE, Called, Caller
 from relevo.hooks.contract import Accept, Changes, PostDataContext, Stage, Verdict
 from relevo.hooks.contract.json_form import encode_context
 from relevo.hooks.contract.verdicts import NO_CHANGES
@@ -161,7 +161,7 @@ class PostDataHooks:
             told = []
             directory = str(self._caller.config.config_dir)
             environment = contract_v1.post_data_environment(
-                context, daemon_environment(), directory, raw_hello
+                context, environment, directory, raw_hello
             )
         else:
             told = [encode_context(context)]

@@ -18,7 +18,7 @@ from relevo.hooks.prompt import library
 @pytest.fixture(params=["compiled", "python"])
 def ways(request: pytest.FixtureRequest) -> Asking:
     if request.param == "python":
-        return Asking(asking._send, asking._receive)
+        return Asking(asking._send, asking._receive, os.close)
     found = library(kind=ctypes.PyDLL)
     assert found is not None
     return asking.compiled(found)
@@ -54,13 +54,13 @@ def test_a_request_goes_out_and_messages_come_back(ways: Asking, pool: Pool) -> 
     assert [ways.receive(end), ways.receive(end)] == [b"first\0", b"x" * 100_000]
     os.close(answer)
     assert ways.receive(end) == b""
-    os.close(end)
+    ways.close(end)
     assert open_now() == before
 
 
 def test_the_launcher_sees_that_the_caller_has_gone(ways: Asking, pool: Pool) -> None:
     ours, theirs = pool
-    os.close(ways.send(ours.fileno(), b"a", []))
+    ways.close(ways.send(ours.fileno(), b"a", []))
     _, [answer], _, _ = socket.recv_fds(theirs, 100, 3)
     with pytest.raises(BrokenPipeError):
         os.write(answer, b"late")

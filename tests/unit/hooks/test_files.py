@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relevo.hooks.contract import Stage
-from relevo.hooks.files import HookFolder
+from relevo.hooks.files import NO_FOLDER_FOR_S, HookFolder
 
 STAGE = Stage.POST_DATA
 
@@ -31,6 +31,20 @@ def test_the_single_file_first_then_the_folder_by_name(tmp_path: Path) -> None:
         write(tmp_path / "hooks" / name)
     found = names(HookFolder(tmp_path))
     assert found == ["hooks/post-data", "hooks/post-data.d/10-a", "hooks/post-data.d/20-b"]
+
+
+def test_that_there_is_no_folder_is_believed_for_a_moment(tmp_path: Path) -> None:
+    now = 100.0
+    folder = HookFolder(tmp_path, clock=lambda: now)
+    write(tmp_path / "hooks" / "post-data")
+    assert names(folder) == ["hooks/post-data"]
+    write(tmp_path / "hooks" / "post-data.d" / "a")
+    assert names(folder) == ["hooks/post-data"]
+    now += NO_FOLDER_FOR_S
+    assert names(folder) == ["hooks/post-data", "hooks/post-data.d/a"]
+    (tmp_path / "hooks" / "post-data").unlink()
+    write(tmp_path / "hooks" / "post-data.d" / "b")
+    assert names(folder) == ["hooks/post-data.d/a", "hooks/post-data.d/b"]  # at once
 
 
 @pytest.mark.parametrize("name", ["a.sh", "a~", ".a", "a b", "a.dpkg-old", "ä"])
