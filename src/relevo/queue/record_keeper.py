@@ -1,16 +1,19 @@
 """Records on their way into slices (`relevo.queue.slices`): a thread writes, nobody waits for it.
 
-What finds no room in memory is dropped and counted, so that a slow disk delays no mail.
+What finds no room in memory is dropped and counted, so that a slow disk delays no mail. So is what
+comes when the file system has less room than the queue needs for itself: mail goes first.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from relevo.queue.disk import Disk
 from relevo.queue.slices import SliceWriter, remove_slices
 
 if TYPE_CHECKING:
@@ -26,16 +29,23 @@ _AT_ONCE = 500
 
 
 class RecordKeeper:
-    """Keeps records of one process. `room`: octets that may wait for the disk."""
+    """Keeps records of one process. `room`: octets that may wait for the disk.
 
-    def __init__(self, folder: Path, number: int, bounds: Bounds, *, room: int) -> None:
+    Nothing is written while less than `least_free` of the file system, a share, is free.
+    """
+
+    def __init__(
+        self, folder: Path, number: int, bounds: Bounds, *, room: int, least_free: float
+    ) -> None:
         self._folder = folder
         self._number = number
         self._bounds = bounds
         self._room = room
+        self._least_free = least_free
         self._waiting = 0  # octets
         self._lock = threading.Lock()
         self._records: SimpleQueue[tuple[float, bytes] | None] = SimpleQueue()
+        self._disk = Disk()
         self._is_failing = False
         self._is_closing = threading.Event()
         self.dropped = 0
@@ -68,10 +78,12 @@ class RecordKeeper:
             try:
                 if writer is None:
                     writer = SliceWriter(self._folder, self._number, self._bounds)
-                writer.append(batch)
                 if time.monotonic() >= look_at or len(batch) == _AT_ONCE:
                     look_at = time.monotonic() + look
                     self._prune(writer)
+                if batch:
+                    self._check_disk()
+                    writer.append(batch)
                 self._is_failing = False
             except OSError as error:
                 self._on_failure(error, len(batch))
@@ -94,6 +106,11 @@ class RecordKeeper:
         except Empty:
             return batch, True
         return batch, False
+
+    def _check_disk(self) -> None:
+        """Raises OSError when what is left of it is for mail."""
+        if self._disk.free_share(self._folder) < self._least_free:
+            raise OSError(errno.ENOSPC, "the room that is left on the disk is for mail")
 
     def _prune(self, writer: SliceWriter) -> None:
         now = time.time()

@@ -106,7 +106,7 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_keeper_writes_what_it_got_and_refuses_what_has_no_room(tmp_path: Path) -> None:
-    keeper = RecordKeeper(tmp_path, 0, MANY, room=10_000)
+    keeper = RecordKeeper(tmp_path, 0, MANY, room=10_000, least_free=0.0)
     now = time.time()
     assert keeper.put(now, b"a")
     assert not keeper.put(now, b"x" * 20_000)
@@ -120,7 +120,7 @@ def test_a_keeper_without_a_disk_holds_up_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    keeper = RecordKeeper(tmp_path / "file", 0, MANY, room=10_000)
+    keeper = RecordKeeper(tmp_path / "file", 0, MANY, room=10_000, least_free=0.0)
     assert keeper.put(time.time(), b"a")
     keeper.close()
     assert keeper.dropped == 1
@@ -137,13 +137,23 @@ def test_a_copy_is_whole_and_the_owner_s(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_the_room_that_mail_needs_is_left_to_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = RecordKeeper(tmp_path, 0, MANY, room=10_000, least_free=1.1)
+    keeper.put(time.time(), b"a")
+    keeper.close()
+    assert (records(tmp_path), keeper.dropped) == ([], 1)
+    assert "is for mail" in caplog.text
+
+
 def test_what_processes_left_that_are_no_more_goes_too(tmp_path: Path) -> None:
     gone = SliceWriter(tmp_path, 7, MANY)
     gone.append([(10.0, b"old")])
     gone.close()
     (file,) = tmp_path.iterdir()
     os.utime(file, (10.0, 10.0))
-    keeper = RecordKeeper(tmp_path, 0, MANY, room=10_000)
+    keeper = RecordKeeper(tmp_path, 0, MANY, room=10_000, least_free=0.0)
     keeper.put(time.time(), b"new")
     keeper.close()
     assert records(tmp_path) == [b"new"]

@@ -123,7 +123,9 @@ arguments are those of the declaration.
 | 4 | the verdict is written here: one JSON object; nothing is accept (no alias) |
 
 A declaration with a table `[hook.settings]` sets one more variable, `RELEVO_HOOK_SETTINGS`: the
-table as one JSON object.
+table as one JSON object. `RELEVO_HOOK_TRIAL` is `shadow` in a shadow and `replay` in `relevo hook
+replay`, where nothing of the answer is done
+([how](../how-to/try-hooks-on-real-mail.md)); else it is missing.
 
 The exit status must be 0. Any other, a signal, the deadline, or a verdict that is not as below is
 a failure, and `on_error` of the declaration says what it means. Unknown names in a verdict are not

@@ -42,7 +42,8 @@ class MailKeeper:
         self._redacts = replay.redact
         self.max_message = replay.max_message
         folder = kept_mail_folder(config.data_dir)
-        self._keeper = RecordKeeper(folder, number, bounds, room=_ROOM)
+        least_free = min(1.0, 2 * config.queue.min_free_space)
+        self._keeper = RecordKeeper(folder, number, bounds, room=_ROOM, least_free=least_free)
 
     def keep(self, seen: Seen, octets: bytes) -> None:
         """`octets`: the whole message, b"" where there is none."""

@@ -56,7 +56,8 @@ class ShadowBook:
         keep_s, octets = hooks.shadow_keep.total_seconds(), hooks.shadow_max_size
         bounds = Bounds.share(keep_s, octets, 100_000_000, workers)
         folder = shadow_folder(config.data_dir)
-        self._keeper = RecordKeeper(folder, number, bounds, room=_ROOM)
+        least_free = config.queue.min_free_space
+        self._keeper = RecordKeeper(folder, number, bounds, room=_ROOM, least_free=least_free)
         self._totals: dict[str, ShadowTotals] = {}
         self._flush: asyncio.TimerHandle | None = None
         self.octets = 0  # held in memory for calls

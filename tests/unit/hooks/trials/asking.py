@@ -32,7 +32,8 @@ def message_id(number: int) -> str:
 
 def with_data_dir(site: Site) -> Site:
     """With a data directory of its own."""
-    site.config = replace(site.config, data_dir=site.path / "data")
+    queue = replace(site.config.queue, min_free_space=0.0)
+    site.config = replace(site.config, data_dir=site.path / "data", queue=queue)
     site.config.data_dir.mkdir()
     return site
 
