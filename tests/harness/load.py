@@ -154,6 +154,7 @@ class Held:
 
     callbacks: int
     longest: float
+    computing: float  # the most that one computed: without waiting for the interpreter
     what: str  # the callback that took longest
 
 
@@ -164,9 +165,19 @@ def probe_environment(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(probe), "RELEVO_LOOP_PROBE": str(folder)}
 
 
+def begin_probe(folder: Path) -> None:
+    """From now on: what was measured before is forgotten."""
+    (folder / "begin.now").touch()
+
+
 def read_probe(folder: Path) -> Held:
     """What the processes of the server measured so far."""
-    reports = [path.read_text().split(" ", 2) for path in folder.iterdir() if not path.suffix]
+    reports = [path.read_text().split(" ", 3) for path in folder.iterdir() if not path.suffix]
     assert reports, "nothing was measured: does the server run on asyncio's loop?"
     longest = max(reports, key=lambda report: float(report[1]))
-    return Held(sum(int(report[0]) for report in reports), float(longest[1]), longest[2])
+    return Held(
+        sum(int(report[0]) for report in reports),
+        float(longest[1]),
+        max(float(report[2]) for report in reports),
+        longest[3],
+    )

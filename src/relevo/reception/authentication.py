@@ -334,6 +334,7 @@ class MailChecks:
             sets=findings.sets,
             now=arrival.time,
         )
+        await asyncio.sleep(0)  # others' turn between verifying and signing
         try:
             fields = await self._made(make, (key,))
         except TooManyFields:

@@ -26,7 +26,7 @@ from relevo.mailauth.dkim.verification import (
 )
 
 _ARC = b"\narc-"
-_SHORT = 3  # links of a chain that is verified in one go
+_SHORT = 1  # links of a chain that is verified in one go
 
 
 def may_have_chain(head: bytes) -> bool:
@@ -77,9 +77,11 @@ class ArcValidation:
         names = {one.signer.key_name for one in self.sets} | {newest.message_signer.key_name}
         keys = await look_up_keys(names, resolver, timeout_s)
         try:
+            if len(self.sets) > _SHORT:
+                await asyncio.sleep(0)
             self._check_message(newest, keys, body)
             for count in range(len(self.sets), 0, -1):
-                if count < len(self.sets) and len(self.sets) > _SHORT:
+                if len(self.sets) > _SHORT:
                     await asyncio.sleep(0)  # others' turn: seals of a long chain cover a lot
                 self._check_seal(self.sets[:count], keys)
         except Failed as failure:
