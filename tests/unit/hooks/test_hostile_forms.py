@@ -25,7 +25,7 @@ from relevo.hooks.contract import Client
 from relevo.hooks.contract.contexts import RcptContext
 from relevo.hooks.host import PoolSockets
 from relevo.hooks.stages import StageHooks
-from unit.hooks.conftest import MakeSite
+from unit.hooks.conftest import MakeSite, Site
 from unit.hooks.test_service_forms import GOOD, NEGOTIATED, TEMPFAIL, Peer, packet, serving
 
 LONGEST_S = 4.5  # the deadline is 1.5 s at most; the rest is for a busy machine
@@ -93,8 +93,9 @@ PROGRAMS: dict[tuple[str, str], tuple[str, str]] = {
         f"os.write(2, b'x' * {BIG}); time.sleep(60)", "did not end within"
     ),
 }  # fmt: skip
+SAME_AS_WORKER = ("dies", "is-killed", "garbage", "wrong-id", "late", "floods-stderr")
 # What both have in common is tried with one of them in the short form.
-ONLY_FULL = [("python", what) for what in ("dies", "is-killed", "garbage", "wrong-id", "late")]
+ONLY_FULL = [("python", what) for what in SAME_AS_WORKER]
 TRIED = [each for each in PROGRAMS if IS_FULL or each not in ONLY_FULL]
 SOURCES = {
     "worker": f"""#!{sys.executable}
@@ -112,7 +113,7 @@ while line := sys.stdin.buffer.readline():
         raw({LINE})
 """,
     "python": """
-import asyncio, os, stat, time
+import asyncio, os, stat, sys, time
 def raw(octets):
     for number in range(3, 64):
         try:
@@ -148,6 +149,13 @@ async def ask(caller: Caller, sender: str = "evil@r.test") -> tuple[object, str]
     return outcome.refusal, outcome.records[0].reason
 
 
+def write(site: Site, form: str, act: str) -> None:
+    """The program; what it does about a call of `evil`."""
+    program = site.path / "hook.py"
+    program.write_text(SOURCES[form].replace("ACT", act))
+    program.chmod(0o755)
+
+
 async def until_served(caller: Caller) -> None:
     """A start takes its time on a busy machine, and whoever ends at once has one a second."""
     async with asyncio.timeout(30):
@@ -161,9 +169,7 @@ async def test_a_hostile_program(
 ) -> None:
     act, reason = PROGRAMS[form, what]
     site = make_site(TOML.format(form=form, timeout="1500ms" if form == "python" else "1s"))
-    program = site.path / "hook.py"
-    program.write_text(SOURCES[form].replace("ACT", act))
-    program.chmod(0o755)
+    write(site, form, act)
     caller = Caller(site.config, site.sockets)
     await until_served(caller)
     async with met(caplog) as said:
@@ -188,6 +194,52 @@ class Pouring(Peer):
                 writer.close()
                 await writer.wait_closed()
                 break
+
+
+@pytest.mark.parametrize("form", SOURCES)
+async def test_a_program_that_only_fails_is_paused_and_means_what_on_error_says(
+    make_site: MakeSite, form: str
+) -> None:
+    more = 'on_error = "accept"\n'
+    site = make_site(TOML.format(form=form, timeout="30s") + more)
+    write(site, form, "os._exit(3)")
+    site.set(breaker_failures=2)
+    caller = Caller(site.config, site.sockets)
+    reasons = []
+    for _ in range(3):
+        refusal, reason = await ask(caller)
+        assert refusal is None
+        reasons.append(reason)
+    assert "exit status 3" in reasons[1]
+    assert "paused" in reasons[2]
+
+
+@pytest.mark.parametrize("form", SOURCES if IS_FULL else ["python"])
+async def test_a_program_that_leaks_is_replaced_and_no_call_fails(
+    make_site: MakeSite, form: str
+) -> None:
+    """Ten calls leak 20 MiB each, which no process may have."""
+    more = 'recycle_above = "64MiB"\nmemory_limit = "512MiB"\n'
+    site = make_site(TOML.format(form=form, timeout="30s") + more)
+    leak = "sys.kept = [*getattr(sys, 'kept', ()), b'x' * (20 << 20)]"
+    answer = f"; raw({LINE})" if form == "worker" else "; time.sleep(0.7)"
+    write(site, form, leak + ("; time.sleep(0.7)" + answer if form == "worker" else answer))
+    caller = Caller(site.config, site.sockets)
+    processes: set[int] = set()
+    for _ in range(8):
+        assert await ask(caller) == (None, "")
+        (launcher,) = children(site.pid)
+        processes |= set(children(launcher))
+    assert len(processes) > 1
+    assert all(rss(pid) < (64 + 60) << 20 for pid in processes)
+
+
+def rss(pid: int) -> int:
+    """Octets of memory that a process uses; 0: it is gone."""
+    with suppress(OSError):
+        text = Path(f"/proc/{pid}/statm").read_text()
+        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 @pytest.mark.parametrize(("form", "what"), [*SERVICES, *SILENT])
@@ -257,7 +309,7 @@ async def longest_pause() -> None:
 
 def resident() -> int:
     """Octets of memory that this process uses."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return rss(os.getpid())
 
 
 def descriptors_now() -> int:
