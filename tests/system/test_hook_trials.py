@@ -6,10 +6,11 @@ import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from harness.dialog import Dialog
-from harness.server import RelevoFactory, RelevoServer, run_relevo
+from harness.server import RELEVO, RelevoFactory, RelevoServer
 from harness.waiting import wait_for
 from relevo.hooks.trials.shadow_report import read_report
 from relevo.service.control import ask
@@ -75,7 +76,9 @@ def send(server: RelevoServer, *messages: bytes, connections: int = 4) -> list[s
 
 def relevo(server: RelevoServer, *words: str) -> Any:
     folder = server.config.path
-    process = run_relevo(server.reaper, *words, "--config-dir", folder, folder=folder)
+    command: list[str | Path] = [RELEVO, *words, "--json", "--config-dir", folder]
+    process = server.reaper.start(command, log=folder / f"{words[1]}.log", cwd=folder)
+    process.wait(30 + MANY / 20)
     return json.loads(process.output())
 
 
@@ -101,13 +104,13 @@ def test_shadow_and_replay_find_what_a_new_version_does_differently(
     wait_for(
         lambda: shadow_calls(server) == MANY, what="the shadow's calls", timeout_s=10 + MANY / 100
     )
-    (report,) = relevo(server, "hook", "shadow-report", "--json")
+    (report,) = relevo(server, "hook", "shadow-report")
     assert {each["message_id"] for each in report["differences"]} == wanted
     assert {each["compared"]["other"] for each in report["differences"]} == {"reject 554 5.7.1 no"}
     assert (report["equal"], report["different"], report["dropped"]) == (MANY - 4, 4, 0)
 
-    result = relevo(server, "hook", "replay", str(server.config.path / "hooks/new.py"), "--of",
-                    "old", "--jobs", "32", "--json")  # fmt: skip
+    new = str(server.config.path / "hooks/new.py")
+    result = relevo(server, "hook", "replay", new, "--of", "old", "--jobs", "16")
     assert {each["message_id"] for each in result["differences"]} == wanted
     assert (result["calls"], result["equal"]) == (MANY, MANY - 4)
     kept = [*server.config.data.glob("kept-mail/*"), *server.config.data.glob("hook-shadows/*")]

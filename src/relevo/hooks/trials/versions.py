@@ -7,6 +7,7 @@ and has its limits and settings where it has none of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ V1 = "v1"
 FILE_FORMS = ("exec", "worker", "python", V1)
 """What a file may be; `v1` is a program as in `hooks/`, the others have contract v2."""
 
+_PATIENCE = timedelta(minutes=5)
 _ALIAS_STAGES = frozenset({Stage.ALIAS_EXISTS, Stage.ALIAS_RESOLVE})
 
 
@@ -61,13 +63,14 @@ def find_version(
 def replay_config(config: Config, versions: list[Version]) -> Config:
     """The configuration of a host that runs these alone, with the limits that they have live.
 
-    They leave processor time to hooks that decide about mail, and are never paused.
+    They leave processor time to hooks that decide about mail, so they may wait for long; a pause,
+    or a busy machine, would be taken for a difference.
     """
     hooks = tuple(replace(_declared(each), shadow=True, shadow_of="") for each in versions)
     return replace(
         config,
         hook=hooks,
-        hooks=replace(config.hooks, breaker_failures=0),
+        hooks=replace(config.hooks, breaker_failures=0, slot_timeout=_PATIENCE),
         server=replace(config.server, workers=1),
     )
 
