@@ -40,6 +40,7 @@ from relevo.delivery.wishes import expired, next_due
 from relevo.journal import Done, Waiting
 from relevo.queue import next_try
 from relevo.queue.quarantine import ROUTE as QUARANTINE
+from relevo.queue.quarantine import due_of
 from relevo.queue.schedule import HELD_UNTIL
 from relevo.queue.store import StoreFailed, UnitResult
 
@@ -277,7 +278,9 @@ class Dispatcher:
         """Try again later, or hold the unit."""
         now = self._clock()
         mishap = judge(unit, error, self._ledger.raised(unit))
-        due = HELD_UNTIL if mishap.is_held else self._policy.next_try(unit.created, now)
+        aside = unit.envelope.quarantine
+        held_until = HELD_UNTIL if aside is None else due_of(aside.since)
+        due = held_until if mishap.is_held else self._policy.next_try(unit.created, now)
         attempt = Attempt(unit, pending_indices(unit), is_repeat=True)
         results = (temporary("4.3.0", mishap.detail),) * len(attempt.pending)
         settlement = settle(

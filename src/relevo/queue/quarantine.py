@@ -35,7 +35,7 @@ _TOTALS = (
 )
 _OLDER = (
     "SELECT message FROM unit"
-    " WHERE owner IS NULL AND route = :quarantine AND due >= :held AND due < :before"
+    " WHERE owner IS NULL AND route = :quarantine AND due > :held AND due < :before"
     " ORDER BY due LIMIT :limit"
 )
 

@@ -17,8 +17,10 @@ from relevo.delivery.dispatcher import Dispatcher, Policy
 from relevo.delivery.lane import MAX_OCTETS, Lane
 from relevo.delivery.lanes import DEFAULT_LIMITS, DispatchLimits
 from relevo.directory import ExpansionFailed, Target
-from relevo.journal import Attempted, Done, DsnSent, Event, Outcome, Waiting
+from relevo.hooks.contract import Client, PostDataContext
+from relevo.journal import Attempted, Done, DsnSent, Event, Outcome, Released, Waiting
 from relevo.mail import Address
+from relevo.queue.quarantine import ROUTE, Quarantine, due_of
 from relevo.queue.store import (
     MemoryContent,
     QueuedRecipient,
@@ -100,6 +102,7 @@ async def world(
     expand: Callable[[Address], Awaitable[tuple[Target, ...]]] = expand_to_itself,
     limits: DispatchLimits = DEFAULT_LIMITS,
     is_running: bool = True,
+    release: Callable[[Unit], Awaitable[UnitResult]] | None = None,
 ) -> AsyncIterator[World]:
     store, local, pipes = FakeStore(), local or Script(), Script(name="pipe")
     journal: list[Event] = []
@@ -111,7 +114,7 @@ async def world(
         lambda _created, at: at + RETRY_S,
     )
     dispatcher = Dispatcher(
-        store, policy, journal=journal.append, clock=lambda: now[0], limits=limits
+        store, policy, journal=journal.append, clock=lambda: now[0], limits=limits, release=release
     )
     async with asyncio.TaskGroup() as group:
         if is_running:
@@ -443,6 +446,47 @@ def test_unit_that_keeps_raising_is_held_with_its_traceback(run: Runner) -> None
             assert "Traceback" in attempted.detail
             await asyncio.sleep(0.03)
             assert len(local.attempts) == 5
+
+    run(scenario())
+
+
+CONTEXT = PostDataContext(
+    message_id="id1", client=Client("192.0.2.7", 25, "c"), reverse_path="a@r.test",
+    forward_paths=("bob@d1.test",),
+)  # fmt: skip
+
+
+def released_unit() -> Unit:
+    unit = make_unit(route=ROUTE)
+    why = Quarantine(NOW - 100, "post-data", "spam", "odd", CONTEXT)
+    return replace(unit, envelope=replace(unit.envelope, quarantine=why))
+
+
+def test_what_leaves_the_quarantine_becomes_what_the_release_says(run: Runner) -> None:
+    async def release(unit: Unit) -> UnitResult:
+        return UnitResult(unit, unit.recipients, None, (Released(NOW, unit.message_id, ()),))
+
+    async def scenario() -> None:
+        async with world(release=release) as w:
+            w.take(released_unit())
+            await w.results(1)
+            assert (w.kinds(), w.local.attempts, w.store.rows) == (["Released"], [], {})
+
+    run(scenario())
+
+
+def test_a_release_that_keeps_raising_goes_back_into_quarantine(run: Runner) -> None:
+    async def release(unit: Unit) -> UnitResult:
+        raise KeyError(unit.message_id)
+
+    async def scenario() -> None:
+        async with world(release=release) as w:
+            w.take(released_unit())
+            for tries in range(1, 6):
+                await w.results(tries)
+                w.now[0] += RETRY_S
+                w.dispatcher.wake()
+            assert w.store.results[4].due == due_of(NOW - 100), "its time there goes on"
 
     run(scenario())
 
