@@ -197,7 +197,9 @@ async def _judge(
     except MessageRefused as refusal:
         return reply or _reply(refusal), Section("DMARC", "")
     if transaction.findings.handling is Policy.QUARANTINE:
-        reply = reply or "250, and delivered with a field Relevo-Quarantine"
+        is_held = config.dmarc.quarantine == "hold"
+        then = "kept in quarantine" if is_held else "delivered with a field Relevo-Quarantine"
+        reply = reply or f"250, and {then}"
     if author.is_missing:
         return reply or "250", Section("DMARC", "not asked", ["there is no From field"])
     return reply or "250", Section("DMARC", "")

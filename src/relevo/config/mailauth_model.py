@@ -153,6 +153,13 @@ class Dmarc:
         "quarantine",
         choices=("none", "tag", "quarantine", "reject"),
     )
+    quarantine: str = key(
+        "What quarantine by DMARC is: the message is delivered with that field and the tag "
+        "`quarantine` (`tag`), or it is kept aside for `relevo quarantine` (`hold`; see "
+        "`[quarantine]`).",
+        "tag",
+        choices=("tag", "hold"),
+    )
     bad_from: str = key(
         "A message from outside that does not say clearly who wrote it (no From field, several, "
         "addresses of several domains, one that programs read in different ways): answer 550 5.7.1 "

@@ -25,6 +25,7 @@ from relevo.mailauth.dmarc.judged import SUFFIX_LIST, TREE_WALK, JudgedMessage, 
 from relevo.reception import answers
 from relevo.reception.acceptance import MessageRefused
 from relevo.reception.findings import Findings
+from relevo.reception.quarantine import SetAside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -87,7 +88,10 @@ async def judged(
 
 
 def act(findings: Findings, transaction: Transaction, config: Config) -> None:
-    """Do what follows from the findings: nothing, a tag, or a refusal. Raises MessageRefused."""
+    """Do what follows from the findings: nothing, a tag, quarantine, or a refusal.
+
+    Raises MessageRefused.
+    """
     result = findings.dmarc
     if result is None:
         return
@@ -96,8 +100,13 @@ def act(findings: Findings, transaction: Transaction, config: Config) -> None:
     if findings.handling is Policy.REJECT:
         text = f"the {result.policy_tag}={result.policy.value} of {result.policy_domain}"
         raise MessageRefused(answers.DMARC_FAILED.with_detail(text))
-    if findings.handling is Policy.QUARANTINE and QUARANTINE_TAG not in transaction.hook_tags:
+    if findings.handling is not Policy.QUARANTINE:
+        return
+    if QUARANTINE_TAG not in transaction.hook_tags:
         transaction.hook_tags = (*transaction.hook_tags, QUARANTINE_TAG)
+    if config.dmarc.quarantine == "hold" and transaction.set_aside is None:
+        reason = f"{result.policy_tag}={result.policy.value} of {result.policy_domain}"
+        transaction.set_aside = SetAside("dmarc", "dmarc", reason)
 
 
 def row_of(

@@ -19,6 +19,7 @@ from relevo.journal import Event
 from relevo.mailauth.dkim.key_files import KeyFiles
 from relevo.queue import SecurityLevel
 from relevo.queue.ids import new_id
+from relevo.queue.quarantine import Totals
 from relevo.queue.sqlite import SqliteStore
 from relevo.queue.store import Content, MemoryContent, NewMessage, StoreFailed, Unit
 from relevo.reception import ConnectionLimits, ConnectionTable, Gate, MailChecks, Mode, Services
@@ -87,6 +88,12 @@ class FakeStore:
             raise self.failure
         self.added.append(message)
         return ()
+
+    async def quarantined(self) -> Totals:
+        return Totals()
+
+    def count_quarantined(self, octets: int) -> None:
+        pass
 
     def spool(self) -> FakeSpool:
         self.spools.append(FakeSpool())

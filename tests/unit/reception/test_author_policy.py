@@ -249,3 +249,23 @@ def test_hooks_are_told_of_the_author(judging: Place, running: Running) -> None:
         assert context.tags == ("quarantine",)
 
     running(run())
+
+
+def test_quarantine_may_be_a_place_where_it_waits(judging: Place, running: Running) -> None:
+    judging.set("dmarc", action="quarantine", quarantine="hold")
+
+    async def run() -> None:
+        client = greeted(judging)
+        assert (await answer_to(client, of("far.test"))).startswith("250")
+        assert (await answer_to(client, of("pass.test"))).startswith("250")
+        held, delivered = judging.store.added
+        assert held.envelope.quarantine is not None
+        assert (held.envelope.quarantine.stage, held.envelope.quarantine.reason) == (
+            "dmarc",
+            "p=reject of far.test",
+        )
+        assert [unit.route for unit in held.units] == ["quarantine"]
+        assert b"Relevo-Quarantine: dmarc=fail" in held.content.first(10_000)
+        assert delivered.envelope.quarantine is None
+
+    running(run())
