@@ -34,6 +34,7 @@ STANDARD = (
     "relay:10240:20:50:3000",
     "relay:102400:20:50:1000",
 )
+WARM_UP = 500  # messages
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -177,6 +178,8 @@ def main():
                 if name in servers.CANNOT.get(what, ()):
                     continue
                 running.append(servers.ALL[name](folder, what))
+                if what in services.CASES:  # its processes are started by the first messages
+                    measure(load, running[-1], f"{what}:1024:50:100:{WARM_UP}")
             for case in [case for case in args.cases if case.startswith(what + ":")]:
                 for repetition in range(args.reps):
                     for server in running:
