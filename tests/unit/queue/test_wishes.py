@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from relevo.queue.backlog import _EXPIRED, _WAITING
 from relevo.queue.clock import Step, count_from_now, is_from_the_future, move_waiting
 from relevo.queue.database import QueuePaths, connect, start_over
 from relevo.queue.disk import Disk
@@ -180,18 +181,9 @@ def test_the_backlog_is_read_by_its_index(tmp_path: Path) -> None:
     run(empty(tmp_path))
     with closing(apsw.Connection(str(tmp_path / "queue.db"))) as database:
         plan = str(
-            database.execute(
-                "EXPLAIN QUERY PLAN SELECT route, sequence, number, message FROM unit"
-                " WHERE owner = -1 AND owner < 0 AND (route, sequence, number) > ('a', 'b', 1)"
-                " ORDER BY route, sequence, number LIMIT 32"
-            ).fetchall()
+            database.execute(f"EXPLAIN QUERY PLAN {_WAITING}", (-1, "a", "b", 1, 32)).fetchall()
         )
-        expiry = str(
-            database.execute(
-                "EXPLAIN QUERY PLAN SELECT message, number, route FROM unit"
-                " WHERE expires <= 1.0 AND owner = -1 LIMIT 50"
-            ).fetchall()
-        )
+        expiry = str(database.execute(f"EXPLAIN QUERY PLAN {_EXPIRED}", (1.0, -1, 50)).fetchall())
     assert "USING INDEX unit_backlog (owner=? AND (route,sequence,number)>(?,?,?))" in plan
     assert "TEMP B-TREE" not in plan
     assert "unit_expires" in expiry
