@@ -156,7 +156,7 @@ def cut_until_lost(
     return 0
 
 
-FAILING_SYNCS = ".db-wal=20,.seg=10,.msg=8"  # of each process, every so many
+FAILING_SYNCS = ".db-wal=10,.seg=5,.msg=8"  # of each process, every so many
 
 
 def test_after_syncs_that_failed_a_cut_loses_nothing(
