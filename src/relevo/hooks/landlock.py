@@ -51,8 +51,8 @@ ABI_TRUNCATE = 3
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What stays possible below a path (or with it, if it is a file). One that is not there is
-    left out.
+    """What stays possible below a path (or with it, if it is a file). One that is not there, or
+    that the user cannot get at, is left out.
     """
 
     path: str
@@ -93,7 +93,7 @@ def restrict(handled: Right, allowed: tuple[Allowed, ...]) -> None:
 def _allow(rules: int, allowed: Allowed, known: Right) -> None:
     try:
         beneath = os.open(allowed.path, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     try:
         rights = allowed.rights & known

@@ -169,8 +169,13 @@ async def test_a_strict_one_reads_only_the_system_and_itself(
 INSIDE = """
 import json, os, socket, sys
 from relevo.hooks import landlock, sandbox
+if {user} is not None:  # by now all that is read as root is read
+    os.setgroups([])
+    os.setgid({user})
+    os.setuid({user})
 landlock.abi = lambda version=landlock.abi(): min(version, {abi})
 sandbox.enter(sandbox.Sandbox({strict}, ({folder!r} + "/open",), ()))
+os.chdir("/")
 os.execv("/bin/sh", ["sh", "-c", {script!r}])
 """
 NOBODY = 65534
@@ -180,11 +185,10 @@ def shell(
     folder: Path, script: str, *, abi: int = 99, strict: bool = False, user: int | None = None
 ) -> str:
     """What a script says that was started in a sandbox, on a kernel that knows no more."""
-    code = INSIDE.format(abi=abi, strict=strict, folder=str(folder), script=script)
+    code = INSIDE.format(abi=abi, strict=strict, folder=str(folder), script=script, user=user)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, user=user,
-        timeout=30, cwd="/",
-    )  # fmt: skip
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
+    )
     return done.stdout + done.stderr
 
 
@@ -201,9 +205,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-WRITES = (
-    "echo x > {0}/kept/file; rm -f {0}/kept/file; mv {0}/open/file {0}/kept/; echo x > {0}/open/new"
-)
+WRITES = """
+echo x > {0}/kept/file; rm -f {0}/kept/file; mv {0}/open/file {0}/kept/moved; echo x > {0}/open/new
+"""
 FREED = "unshare -Ur mount -o remount,bind,rw / ; unshare -Urm sh -c 'mount -o remount,bind,rw /'"
 
 
