@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
+from email import message_from_bytes
 from functools import partial
 from pathlib import Path
 from zlib import crc32
@@ -57,7 +58,9 @@ from relevo.mailauth.dkim.key_record import BadKey, parse_key_record
 from relevo.mailauth.dkim.tags import BadTags, parse_tags
 from relevo.mailauth.dmarc import parse_record as parse_dmarc_record
 from relevo.mailauth.dmarc import read_author
+from relevo.mailauth.dmarc.failure_reading import read_failure_report
 from relevo.mailauth.dmarc.forwarding import dmarc_passed
+from relevo.mailauth.dmarc.public_suffixes import BadSuffixList, PublicSuffixes
 from relevo.mailauth.dmarc.report_reading import BadReport, read_report
 from relevo.mailauth.spf.macros import BadMacro, parse_explanation
 from relevo.mailauth.spf.record import BadRecord, parse_record, select_record
@@ -100,6 +103,13 @@ REPORT = (
     b"</date_range></report_metadata><policy_published><domain>b.test</domain><p>none</p>"
     b"</policy_published><record><row><source_ip>192.0.2.1</source_ip><count>2</count></row>"
     b"<identifiers><header_from>b.test</header_from></identifiers></record></feedback>"
+)
+FAILURE_REPORT = (
+    b"From: r@a.test\r\nMessage-ID: <1@a.test>\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/report; report-type=feedback-report; boundary=b\r\n\r\n--b\r\n"
+    b"Content-Type: message/feedback-report\r\n\r\nFeedback-Type: auth-failure\r\n"
+    b"Reported-Domain: b.test\r\nArrival-Date: Wed, 25 Nov 2026 04:00:00 +0000\r\n\r\n--b\r\n"
+    b"Content-Type: text/rfc822-headers\r\n\r\nFrom: x@b.test\r\n\r\n--b--\r\n"
 )
 QUESTION = Question("a.test.", RecordType.MX)
 QUERY = make_query(QUESTION, 4711)
@@ -367,6 +377,18 @@ PARSERS = {
         ),
     ),
     "results in a chain": Parser(dmarc_passed, (b'mx; spf=pass (x); dmarc / 1 = pass reason="a"',)),
+    "DMARC failure report": Parser(
+        lambda octets: read_failure_report(message_from_bytes(octets)),
+        (FAILURE_REPORT,),
+        (BadReport,),
+    ),
+    "public suffixes": Parser(
+        lambda octets: PublicSuffixes(octets.decode("utf-8", "replace")).organizational_domain(
+            "a.b.test"
+        ),
+        (b"// x\ntest\n*.b.test\n!a.b.test\n\xc3\xbc.test\n",),
+        (BadSuffixList,),
+    ),
     "DMARC report": Parser(read_report, (REPORT, gzip.compress(REPORT, mtime=0)), (BadReport,)),
     "DKIM tags": Parser(
         parse_tags, (b"v=1; a=rsa-sha256; d=a.test; s=s; h=from:to; bh=eA==; b=eA==",), (BadTags,)
