@@ -12,7 +12,7 @@ from mutants.trial import ROOT, SOURCES, BaselineFailed, Bench, Fault, Verdict, 
 FAULTS = load()
 ROOMS = {
     "smtp", "mail", "queue", "hooks", "mailauth", "reception", "delivery", "outbound", "directory",
-    "authn", "config", "service",
+    "authn", "config", "service", "dns", "hook",
 }  # fmt: skip
 
 

@@ -57,7 +57,7 @@ relevo knows; `instance` is the same for all requests of a transaction, `client_
 | `prepend NAME: VALUE` | a header field on top of the message |
 | `redirect ADDRESS` | at rcpt: for this recipient |
 | `discard` | the whole message is accepted and dropped |
-| `hold` | the whole message is set aside, before post-data ([quarantine](../how-to/quarantine.md)) |
+| `hold` | the message is set aside, before post-data ([quarantine](../how-to/quarantine.md)) |
 | anything else | a failure |
 
 ### What holds for all three
