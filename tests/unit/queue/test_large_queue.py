@@ -15,6 +15,7 @@ from relevo.queue.commit import Adding, Batch, NewRows
 from relevo.queue.database import QueuePaths, Transaction, connect, create_database, start_over
 from relevo.queue.disk import Disk
 from relevo.queue.ids import new_id
+from relevo.queue.quarantine import VALUES
 from relevo.queue.reading import open_reader
 from relevo.queue.records import encode
 from relevo.queue.store import Envelope, Room
@@ -113,5 +114,5 @@ def test_the_summary_reads_indexes_alone(queue: Path) -> None:
     with closing(apsw.Connection(str(queue / "queue.db"))) as database:
         for sql in statements:
             if "GROUP BY" in sql:
-                plan = str(database.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall())
+                plan = str(database.execute(f"EXPLAIN QUERY PLAN {sql}", VALUES).fetchall())
                 assert "COVERING INDEX" in plan or "unit_owner (owner>?)" in plan  # leased: few
